@@ -1,0 +1,1 @@
+"""ByzShield (MLSys 2021): training that stays correct while some workers lie."""

@@ -1,0 +1,64 @@
+"""Assignment codes: which worker computes which files of the batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from mlsys_ray.byzshield.assignment.base import Assignment
+from mlsys_ray.byzshield.assignment.baseline import baseline
+from mlsys_ray.byzshield.assignment.frc import frc
+from mlsys_ray.byzshield.assignment.mols import mols
+from mlsys_ray.byzshield.assignment.ramanujan import ramanujan1, ramanujan2
+
+SCHEMES: dict[str, Callable[..., Assignment]] = {
+    "baseline": baseline,
+    "frc": frc,
+    "mols": mols,
+    "ramanujan1": ramanujan1,
+    "ramanujan2": ramanujan2,
+}
+
+
+def make_assignment(
+    scheme: str,
+    *,
+    num_workers: int | None = None,
+    load: int | None = None,
+    replication: int | None = None,
+) -> Assignment:
+    """Build a code from its name and those parameters it needs (None: not given).
+
+    Raises:
+        ValueError: an unknown scheme; a parameter that is missing, impossible, or contradicts
+            what the others imply.
+
+    >>> make_assignment("mols", load=5, replication=3).files_of(0)
+    (0, 9, 13, 17, 21)
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme is {scheme!r}, must be one of {', '.join(SCHEMES)}")
+    given = {"num_workers": num_workers, "load": load, "replication": replication}
+    needed = list(inspect.signature(SCHEMES[scheme]).parameters)
+    missing = [name for name in needed if given[name] is None]
+    if missing:
+        raise ValueError(f"{scheme} needs {' and '.join(needed)}; missing: {', '.join(missing)}")
+    assignment = SCHEMES[scheme](**{name: given[name] for name in needed})
+    for name, value in given.items():
+        actual = getattr(assignment, name)
+        if value is not None and value != actual:
+            wanted = ", ".join(f"{name}={given[name]}" for name in needed)
+            raise ValueError(f"{name} is {value}, but {scheme} with {wanted} has {name} {actual}")
+    return assignment
+
+
+__all__ = [
+    "SCHEMES",
+    "Assignment",
+    "baseline",
+    "frc",
+    "make_assignment",
+    "mols",
+    "ramanujan1",
+    "ramanujan2",
+]
