@@ -37,12 +37,12 @@ class Assignment:
 
     @property
     def num_workers(self) -> int:
-        """K."""
+        """Number of workers K."""
         return self.biadjacency.shape[0]
 
     @property
     def num_files(self) -> int:
-        """f."""
+        """Number of files f."""
         return self.biadjacency.shape[1]
 
     @cached_property
@@ -57,7 +57,7 @@ class Assignment:
 
     @property
     def majority(self) -> int:
-        """r' = (r + 1) / 2, the Byzantine holders that distort a file."""
+        """Votes that carry a file: r' = (r + 1) / 2, the Byzantine holders that distort a file."""
         return (self.replication + 1) // 2
 
     def files_of(self, worker: int) -> tuple[int, ...]:
