@@ -19,6 +19,15 @@ SCHEMES: dict[str, Callable[..., Assignment]] = {
     "ramanujan2": ramanujan2,
 }
 
+# The clusters of the paper's experiments, section 6.
+PAPER_PARAMETERS: dict[str, dict[str, int]] = {
+    "baseline": {"num_workers": 15},
+    "frc": {"num_workers": 15, "replication": 3},
+    "mols": {"load": 5, "replication": 3},
+    "ramanujan1": {"load": 5, "replication": 3},
+    "ramanujan2": {"load": 5, "replication": 5},
+}
+
 
 def make_assignment(
     scheme: str,
@@ -28,6 +37,9 @@ def make_assignment(
     replication: int | None = None,
 ) -> Assignment:
     """Build a code from its name and those parameters it needs (None: not given).
+
+    With no parameter at all it is the code of the paper's cluster of 15 workers (25 for
+    ramanujan2).
 
     Raises:
         ValueError: an unknown scheme; a parameter that is missing, impossible, or contradicts
@@ -39,6 +51,8 @@ def make_assignment(
     if scheme not in SCHEMES:
         raise ValueError(f"scheme is {scheme!r}, must be one of {', '.join(SCHEMES)}")
     given = {"num_workers": num_workers, "load": load, "replication": replication}
+    if all(value is None for value in given.values()):
+        return SCHEMES[scheme](**PAPER_PARAMETERS[scheme])
     needed = list(inspect.signature(SCHEMES[scheme]).parameters)
     missing = [name for name in needed if given[name] is None]
     if missing:
@@ -53,6 +67,7 @@ def make_assignment(
 
 
 __all__ = [
+    "PAPER_PARAMETERS",
     "SCHEMES",
     "Assignment",
     "baseline",

@@ -1,0 +1,146 @@
+"""The configuration of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlsys_ray.byzshield.aggregation import AggregationRule
+    from mlsys_ray.byzshield.assignment import Assignment
+    from mlsys_ray.byzshield.attacks import Attack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """One training run; every flag has its unit in brackets.
+
+    Raises:
+        ValueError: naming the field, its value and what is accepted.
+    """
+
+    scheme: str = "mols"
+    """Assignment code: baseline, frc (DETOX), mols, ramanujan1 or ramanujan2. Without load,
+    replication and num_workers it is that of the paper's cluster of 15 (ramanujan2: 25)."""
+    load: int | None = None
+    """Files per worker, l [files]; for mols and both ramanujan."""
+    replication: int | None = None
+    """Workers per file, r [workers]; for every scheme but baseline."""
+    num_workers: int | None = None
+    """Workers, K [workers]; for baseline and frc, the others imply it."""
+    byzantine: int = 0
+    """Byzantine workers, q [workers]; they form a worst-case set for the scheme."""
+    byzantine_workers: tuple[int, ...] | None = None
+    """The Byzantine set itself [worker indices], instead of a worst-case set of `byzantine`."""
+    attack: str | None = None
+    """What Byzantine workers send: alie, constant, reversed_gradient; None: the true gradient."""
+    attack_strength: float | None = None
+    """The attack's parameter: alie z [standard deviations], constant value [gradient units],
+    reversed_gradient scale [ratio]; None: alie's z_max of K and q, -100, 100."""
+    rule: str = "median"
+    """Robust aggregation of the votes: mean, median or median_of_means."""
+    faults: tuple[str, ...] = ()
+    """Faults to inject, each `worker:kind`; kinds: nan, shape, dtype, error, slow."""
+    data: str = "digits"
+    """Data set: digits (bundled with scikit-learn) or cifar10."""
+    model: str = "cnn"
+    """Model: cnn, or `package.module:function` called with (input shape, number of classes)."""
+    batch_size: int = 300
+    """Samples of an iteration over all files, b [samples]; a multiple of the number of files."""
+    iterations: int = 150
+    """Length of the run [iterations]."""
+    learning_rate: float = 0.05
+    """Initial step size, x of the paper's (x, y, z) schedule."""
+    decay: float = 0.96
+    """Factor on the step size, y of the schedule [ratio]."""
+    decay_interval: int = 15
+    """A decay happens every so often, z of the schedule [iterations]."""
+    momentum: float = 0.9
+    """Momentum of SGD [ratio]."""
+    eval_interval: int = 10
+    """Test accuracy is measured every so often and at the end [iterations]."""
+    deadline: float = 30.0
+    """A worker that has not answered by then is late in this iteration [seconds]."""
+    seed: int = 0
+    """Seed of the initial model and of the order of the samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "iterations", "decay_interval", "eval_interval"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _require(self.deadline > 0, "deadline", self.deadline, "positive")
+        _require(self.seed >= 0, "seed", self.seed, "at least 0")
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        from mlsys_ray.byzshield.data import DATASETS
+        from mlsys_ray.byzshield.faults import parse_faults
+        from mlsys_ray.byzshield.models import check_model
+
+        assignment = self.make_assignment()
+        files, workers = assignment.num_files, assignment.num_workers
+        _require(
+            self.batch_size % files == 0,
+            "batch_size",
+            self.batch_size,
+            f"a multiple of the {files} files of {self.scheme}",
+        )
+        _require(
+            0 <= self.byzantine < workers / 2,
+            "byzantine",
+            self.byzantine,
+            f"at least 0 and below half of the {workers} workers",
+        )
+        if self.byzantine_workers is not None:
+            given = self.byzantine_workers
+            valid = len(set(given)) == len(given) and set(given) <= set(range(workers))
+            _require(valid, "byzantine_workers", given, f"different indices below {workers}")
+            _require(
+                self.byzantine in (0, len(given)),
+                "byzantine",
+                self.byzantine,
+                f"left out or {len(given)}, the size of byzantine_workers",
+            )
+        _require(self.data in DATASETS, "data", self.data, f"one of {', '.join(DATASETS)}")
+        check_model(self.model)
+        parse_faults(self.faults, workers)
+        self.make_rule()
+        self.make_attack()
+
+    def make_assignment(self) -> Assignment:
+        """The assignment graph of this run."""
+        from mlsys_ray.byzshield.assignment import make_assignment
+
+        return make_assignment(
+            self.scheme,
+            num_workers=self.num_workers,
+            load=self.load,
+            replication=self.replication,
+        )
+
+    def make_rule(self) -> AggregationRule:
+        """The robust aggregation rule of this run."""
+        from mlsys_ray.byzshield.aggregation import make_rule
+
+        return make_rule(self.rule)
+
+    def make_attack(self) -> Attack | None:
+        """The attack of this run; None where Byzantine workers send the true gradient."""
+        from mlsys_ray.byzshield.attacks import make_attack
+
+        return None if self.attack is None else make_attack(self.attack, self.attack_strength)
+
+    def byzantine_set(self) -> tuple[int, ...]:
+        """The sorted Byzantine workers: those given, or the first worst-case set."""
+        from mlsys_ray.byzshield.distortion import worst_case
+
+        if self.byzantine_workers is not None:
+            return tuple(sorted(self.byzantine_workers))
+        return worst_case(self.make_assignment(), self.byzantine).byzantine
+
+
+def _require(condition: bool, name: str, value: object, accepted: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value}, must be {accepted}")

@@ -1,0 +1,147 @@
+"""Elects one gradient per file: votes on digests, then fetches and verifies the winners."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys_ray.byzshield.assignment import Assignment
+from mlsys_ray.byzshield.transport import Reply, Task, Transport
+from mlsys_ray.byzshield.voting import Ballot, digest
+
+EVENTS = (
+    "late",
+    "dead",
+    "error",
+    "malformed",
+    "lost",
+    "nonfinite",
+    "mismatch",
+    "outvoted",
+    "undecided",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the vote of an iteration gave.
+
+    Attributes:
+        files: decided files, ascending.
+        votes: float32 `[len(files), d]`, finite.
+        holders: for each decided file the workers whose copy is the elected one.
+        events: number of events by kind, a key of `EVENTS`.
+        bytes_received: gradients that were fetched [bytes].
+        fetch_seconds: time spent waiting for them [seconds].
+    """
+
+    files: tuple[int, ...]
+    votes: np.ndarray
+    holders: tuple[tuple[int, ...], ...]
+    events: Counter[str]
+    bytes_received: int
+    fetch_seconds: float
+
+
+def elect(
+    assignment: Assignment,
+    replies: Mapping[int, Reply],
+    task: Task,
+    transport: Transport,
+    deadline: float,
+) -> Outcome:
+    """Hold the vote of every file.
+
+    A winner is fetched from one of its holders and verified; a holder whose value does not match
+    its own digest is proved a liar and the next one is asked; a winner that is not finite is no
+    gradient, and the vote is held again without it. Winners of all files are fetched together.
+    """
+    election = _Election(assignment, replies, task)
+    fetch_seconds = 0.0
+    while wanted := election.wanted():
+        start = time.perf_counter()
+        values = transport.fetch(task.iteration, list(wanted), deadline)
+        fetch_seconds += time.perf_counter() - start
+        for (worker, file), winner in wanted.items():
+            election.take(worker, file, winner, values.get((worker, file)))
+    return election.outcome(fetch_seconds)
+
+
+class _Election:
+    """The ballots of all files and what has been verified so far."""
+
+    def __init__(self, assignment: Assignment, replies: Mapping[int, Reply], task: Task) -> None:
+        self._task = task
+        self._votes: dict[int, np.ndarray] = {}
+        self._holders: dict[int, tuple[int, ...]] = {}
+        self._events = Counter(reply.failure for reply in replies.values() if reply.failure)
+        self._ballots = {}
+        for file in range(assignment.num_files):
+            copies = {
+                worker: replies[worker].digests[file]
+                for worker in assignment.holders_of(file)
+                if file in replies[worker].digests
+            }
+            self._ballots[file] = Ballot(copies, assignment.replication)
+
+    def wanted(self) -> dict[tuple[int, int], bytes]:
+        """The (worker, file) pairs to fetch next, each with the digest it has to match."""
+        pairs = {}
+        for file, ballot in self._ballots.items():
+            winner = ballot.winner()
+            if winner is not None and file not in self._votes:
+                pairs[ballot.holders(winner)[0], file] = winner
+        return pairs
+
+    def take(self, worker: int, file: int, winner: bytes, value: object) -> None:
+        """Verify what `worker` sent as the winner of `file`; None if nothing came."""
+        ballot = self._ballots[file]
+        if value is None:
+            self._events["lost"] += 1
+            ballot.lose(worker)
+            return
+        if not (
+            isinstance(value, np.ndarray)
+            and value.dtype == np.float32
+            and value.shape == self._task.parameters.shape
+        ):
+            self._events["malformed"] += 1
+            ballot.strike(worker)
+        elif digest(self._task.iteration, file, value) != winner:
+            self._events["mismatch"] += 1
+            ballot.strike(worker)
+        elif not _is_finite(value):
+            self._events["nonfinite"] += 1
+            for holder in ballot.holders(winner):
+                ballot.strike(holder)
+        else:
+            self._votes[file] = value
+            self._holders[file] = tuple(ballot.holders(winner))
+            self._events["outvoted"] += len(ballot.dissenters(winner))
+
+    def outcome(self, fetch_seconds: float) -> Outcome:
+        """What has been decided; files that have not are counted."""
+        files = tuple(sorted(self._votes))
+        self._events["undecided"] = len(self._ballots) - len(files)
+        votes = [self._votes[file] for file in files]
+        return Outcome(
+            files,
+            np.stack(votes) if votes else np.empty((0, *self._task.parameters.shape), np.float32),
+            tuple(self._holders[file] for file in files),
+            self._events,
+            sum(vote.nbytes for vote in votes),
+            fetch_seconds,
+        )
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    """Whether the sum of squares is finite, one cheap pass.
+
+    It also refuses finite vectors beyond about 1e19, which are no better than infinite ones.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(value, value)))

@@ -1,0 +1,125 @@
+"""The parameter server: votes, aggregation and the optimiser step of every iteration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
+from mlsys_ray.byzshield.gradients import Evaluator
+from mlsys_ray.byzshield.models import flatten_parameters, make_model
+from mlsys_ray.byzshield.transport import Task, Transport
+
+Row = dict[str, float | int | None]
+
+
+@dataclass(eq=False)
+class ServerState:
+    """All that changes in training; everything else follows from the configuration.
+
+    Attributes:
+        iteration: the next one, from 0.
+        parameters: float32 `[d]`.
+        velocity: float32 `[d]`, the momentum buffer.
+    """
+
+    iteration: int
+    parameters: np.ndarray
+    velocity: np.ndarray
+
+
+class ParameterServer:
+    """Synchronous robust SGD (ByzShield, Algorithm 1) over whatever transport it is given."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: ImageDataset,
+        transport: Transport,
+        byzantine: tuple[int, ...],
+    ) -> None:
+        if config.batch_size > len(dataset.train_labels):
+            raise ValueError(
+                f"batch_size is {config.batch_size}, must be at most the"
+                f" {len(dataset.train_labels)} training samples of {dataset.name}"
+            )
+        self._config = config
+        self._transport = transport
+        self._byzantine = frozenset(byzantine)
+        self._assignment = config.make_assignment()
+        self._rule = config.make_rule()
+        self._num_samples = len(dataset.train_labels)
+        self._evaluator = Evaluator(config.model, dataset)
+        model = make_model(config.model, dataset.input_shape, dataset.num_classes, config.seed)
+        parameters = flatten_parameters(model)
+        self.state = ServerState(0, parameters, np.zeros_like(parameters))
+
+    def train(self) -> Iterator[Row]:
+        """Run the remaining iterations; yields the metrics of each."""
+        while self.state.iteration < self._config.iterations:
+            yield self.step()
+
+    def step(self) -> Row:
+        """Run one iteration and return its metrics (docs/byzshield.md lists them)."""
+        config, state, start = self._config, self.state, time.perf_counter()
+        task = Task(state.iteration, state.parameters, self.files(state.iteration))
+        answers = self._transport.compute(task, config.deadline)
+        answered = time.perf_counter()
+        outcome = elect(self._assignment, answers.replies, task, self._transport, config.deadline)
+        elected = time.perf_counter()
+        rate = step_size(config, state.iteration)
+        if len(outcome.votes):
+            gradient = self._rule.aggregate(outcome.votes)
+            state.velocity = np.float32(config.momentum) * state.velocity + gradient
+            state.parameters = state.parameters - np.float32(rate) * state.velocity
+        state.iteration += 1
+        stepped = time.perf_counter()
+        compute = min(answers.compute_seconds, answered - start)
+        return {
+            "iteration": state.iteration,
+            "learning_rate": rate,
+            "test_accuracy": self._accuracy_if_due(),
+            "distorted_files": self._distorted(outcome),
+            "distortion": self._distorted(outcome) / self._assignment.num_files,
+            "decided_files": len(outcome.files),
+            "bytes_received": answers.bytes_received + outcome.bytes_received,
+            "seconds_compute": compute,
+            "seconds_communication": answered - start - compute + outcome.fetch_seconds,
+            "seconds_vote": elected - answered - outcome.fetch_seconds,
+            "seconds_aggregation": stepped - elected,
+            **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
+        }
+
+    def files(self, iteration: int) -> np.ndarray:
+        """The training rows of each file, int64 `[f, b/f]`.
+
+        Every epoch has an order of its own, from the seed; what is left of an epoch below a whole
+        batch is not used.
+        """
+        size = self._config.batch_size
+        epoch, position = divmod(iteration, self._num_samples // size)
+        order = np.random.default_rng([self._config.seed, epoch]).permutation(self._num_samples)
+        batch = order[position * size : (position + 1) * size]
+        return batch.reshape(self._assignment.num_files, -1)
+
+    def _accuracy_if_due(self) -> float | None:
+        done, config = self.state.iteration, self._config
+        if done % config.eval_interval and done != config.iterations:
+            return None
+        return self._evaluator.accuracy(self.state.parameters)
+
+    def _distorted(self, outcome: Outcome) -> int:
+        """Files whose elected copy was sent by Byzantine workers alone."""
+        if self._config.attack is None:
+            return 0
+        return sum(self._byzantine.issuperset(holders) for holders in outcome.holders)
+
+
+def step_size(config: TrainConfig, iteration: int) -> float:
+    """The paper's (x, y, z) schedule: start at x, times y after every z iterations."""
+    return config.learning_rate * config.decay ** (iteration // config.decay_interval)

@@ -1,0 +1,112 @@
+"""The workers of one process: honest ones, Byzantine ones and faulty ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlsys_ray.byzshield.attacks import Adversary
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.faults import apply_fault, parse_faults
+from mlsys_ray.byzshield.gradients import GradientComputer
+from mlsys_ray.byzshield.transport import Answers, Reply, Task
+from mlsys_ray.byzshield.voting import digest
+
+
+class WorkerGroup:
+    """Logical workers that share a process; each computes all its files by itself."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: ImageDataset,
+        workers: Sequence[int],
+        byzantine: tuple[int, ...],
+    ) -> None:
+        self._assignment = config.make_assignment()
+        self._workers = tuple(workers)
+        self._attack = config.make_attack()
+        self._adversary = Adversary(self._assignment, byzantine)
+        self._deadline = config.deadline
+        self._faults = parse_faults(config.faults, self._assignment.num_workers)
+        self._computer = GradientComputer(config.model, dataset)
+        self._iteration = -1
+        self._gradients: dict[tuple[int, int], np.ndarray] = {}
+
+    def compute(self, task: Task) -> Answers:
+        """Compute the gradients of every worker's files and keep them for `fetch`."""
+        start = time.perf_counter()
+        self._iteration, self._gradients = task.iteration, {}
+        self._computer.load(task.parameters)
+        crafted = self._craft(task)
+        replies = {worker: self._reply(task, worker, crafted) for worker in self._workers}
+        received = sum(len(d) for reply in replies.values() for d in reply.digests.values())
+        return Answers(replies, time.perf_counter() - start, received)
+
+    def fetch(self, iteration: int, worker: int, file: int) -> np.ndarray | None:
+        """The gradient float32 `[d]` of the last iteration; None if it is not this one."""
+        return self._gradients.get((worker, file)) if iteration == self._iteration else None
+
+    def _craft(self, task: Task) -> np.ndarray | None:
+        """What Byzantine workers here send, `[f, d]`; the omniscient adversary computes all."""
+        if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
+            return None
+        truth = np.stack([self._computer.gradient(samples) for samples in task.files])
+        shape = truth.shape
+        return np.broadcast_to(self._attack.craft(truth, self._adversary), shape)
+
+    def _reply(self, task: Task, worker: int, crafted: np.ndarray | None) -> Reply:
+        digests, detail = {}, ""
+        for file in self._assignment.files_of(worker):
+            try:
+                gradient = self._gradient(task, worker, file, crafted)
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"
+                continue
+            self._gradients[worker, file] = gradient
+            digests[file] = digest(task.iteration, file, gradient)
+        return Reply(digests, "error" if detail else None, detail)
+
+    def _gradient(
+        self, task: Task, worker: int, file: int, crafted: np.ndarray | None
+    ) -> np.ndarray:
+        if crafted is not None and worker in self._adversary.byzantine:
+            return crafted[file]
+        gradient = self._computer.gradient(task.files[file])
+        fault = self._faults.get(worker)
+        return gradient if fault is None else apply_fault(fault, gradient, self._deadline)
+
+
+class InProcessTransport:
+    """All workers in the server's own process, where no deadline can be enforced.
+
+    Raises:
+        ValueError: a `slow` fault is asked for.
+    """
+
+    def __init__(
+        self, config: TrainConfig, dataset: ImageDataset, byzantine: tuple[int, ...]
+    ) -> None:
+        if any(fault.endswith(":slow") for fault in config.faults):
+            raise ValueError(
+                f"faults is {config.faults}; a slow worker needs worker processes, in one process"
+                " the server would wait for it"
+            )
+        workers = range(config.make_assignment().num_workers)
+        self._group = WorkerGroup(config, dataset, workers, byzantine)
+
+    def compute(self, task: Task, deadline: float) -> Answers:
+        """See `Transport.compute`."""
+        return self._group.compute(task)
+
+    def fetch(
+        self, iteration: int, wanted: Sequence[tuple[int, int]], deadline: float
+    ) -> dict[tuple[int, int], object]:
+        """See `Transport.fetch`."""
+        return {pair: self._group.fetch(iteration, *pair) for pair in wanted}
+
+    def close(self) -> None:
+        """Nothing to end."""
