@@ -1,0 +1,1 @@
+"""The Ray layer: sessions, actors and run directories. Importing it does not import Ray."""

@@ -1,0 +1,126 @@
+"""Attach to a running Ray cluster, or start a local one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlsys_ray.exit_codes import EnvironmentMissingError
+
+PROBE_SECONDS = 5.0
+HEALTH_CHECK_SECONDS = 20.0
+TOKEN_HELP = (
+    "A missing or wrong token is a likely cause: export RAY_AUTH_MODE=token and put the cluster's"
+    " token into ~/.ray/auth_token (or RAY_AUTH_TOKEN, or a file named by RAY_AUTH_TOKEN_PATH)."
+)
+
+
+def configure_environment() -> None:
+    """Set what Ray reads when it is imported; values the user has set are kept.
+
+    Raises:
+        RuntimeError: ray is imported already and token authentication was not on by then, under
+            which a local cluster would fail to start 20 s later.
+    """
+    if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        raise RuntimeError(
+            "ray was imported before RAY_AUTH_MODE was set;"
+            " set it, or import mlsys_ray.cluster.session and call configure_environment(), first"
+        )
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+@contextmanager
+def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[str]:
+    """A Ray cluster for the duration of the block.
+
+    One that this process is connected to already is used and left running.
+
+    Args:
+        address: `host:port` or `auto` of a running cluster; None takes RAY_ADDRESS, and where
+            that is not set a local cluster is started, and shut down afterwards.
+        num_cpus: cores of a local cluster; None takes all.
+
+    Yields:
+        One line saying which cluster this is and where its dashboard answers.
+
+    Raises:
+        EnvironmentMissingError: no cluster answers at the address.
+    """
+    configure_environment()
+    import ray
+
+    if ray.is_initialized():
+        yield _describe("connected to")
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None or address == "local":
+        ray.init("local", num_cpus=num_cpus, include_dashboard=True, **quiet)
+        description = _describe("local")
+    else:
+        check_address(address)
+        try:
+            ray.init(address, **quiet)
+        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+            raise EnvironmentMissingError(
+                f"cannot attach to Ray at {address}: {error}\n{TOKEN_HELP}"
+            ) from error
+        description = _describe("attached to")
+    try:
+        yield description
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Find out quickly whether a cluster answers, since attaching to a dead port never ends.
+
+    Raises:
+        EnvironmentMissingError: the address is malformed, or nobody answers, or not with our token.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise EnvironmentMissingError(
+            f"address is {address!r}, must be host:port of a Ray head (default port 6379) or auto;"
+            " from outside the cluster use `ray job submit`"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"nothing answers at {address}: {error}. Is the head running (`ray start --head`)?"
+            f" {TOKEN_HELP}"
+        ) from error
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        check = subprocess.run(command, capture_output=True, timeout=HEALTH_CHECK_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentMissingError(
+            f"{address} does not answer as a Ray head within {HEALTH_CHECK_SECONDS:.0f} s."
+            f" {TOKEN_HELP}"
+        ) from error
+    if check.returncode != 0:
+        raise EnvironmentMissingError(f"Ray at {address} refuses this client. {TOKEN_HELP}")
+
+
+def _describe(how: str) -> str:
+    import ray
+
+    context = ray.get_runtime_context()
+    resources = ray.cluster_resources()
+    nodes = sum(name.startswith("node:") and "__" not in name for name in resources)
+    url = ray._private.worker.get_dashboard_url()
+    dashboard = f"http://{url}" if url else "not available"
+    return (
+        f"Ray: {how} {context.gcs_address}, {nodes} node(s), {resources.get('CPU', 0):g} CPUs,"
+        f" dashboard {dashboard}"
+    )
