@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -51,10 +52,10 @@ def _nested(value: Any) -> Any:
             return sorted((_nested(item) for item in value), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"class": type(value).__name__, **to_plain(value)}
+    if isinstance(value, type) or inspect.isroutine(value):
+        return f"{value.__module__}:{value.__qualname__}"
     if hasattr(value, "tolist"):  # numpy scalars and arrays, torch tensors
         return _nested(value.tolist())
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}:{value.__qualname__}"
     raise ValueError(
         f"{value!r} of type {type(value).__name__} cannot be written as JSON; give numbers,"
         " strings, paths, lists, mappings, dataclasses or arrays"
