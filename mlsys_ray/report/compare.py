@@ -5,9 +5,10 @@ place (`PLACE_FIELDS`). The first run given makes the first group, to which the 
 
 - The spread of a group is half the range of its values over its runs.
 - A difference is *inside the noise* when the ranges of the two groups overlap, *outside* when they
-  do not, *unknown* when a group has one run, or a value is not finite. `chance` says how often two groups of these sizes
-  separate although they are drawn from one distribution, `2 * n! * m! / (n + m)!`: a third of the
-  time with 2 and 2 runs, a tenth with 3 and 3, three in a hundred with 4 and 4.
+  do not, *unknown* when a group has one run, or a value is not finite. `chance` says how often two
+  groups of these sizes separate although they are drawn from one distribution,
+  `2 * n! * m! / (n + m)!`: a third of the time with 2 and 2 runs, a tenth with 3 and 3, three in a
+  hundred with 4 and 4.
 - The geometric mean is over improvements: the ratio where higher is better, its inverse where lower
   is (`better_direction`). Above 1 is better than the first group. Metrics without a known
   direction, or with a median that is not positive, are not in it.

@@ -12,35 +12,40 @@ from rich.table import Table
 
 from mlsys_ray.report.compare import Cell, Comparison, Metric
 
-_WAY = {"higher": " (higher is better)", "lower": " (lower is better)", None: ""}
+_WAY = {"higher": " ↑", "lower": " ↓", None: ""}
 _NONE = "-"
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """One block of rows a metric, one row a group; fits 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=False)
-    table.add_column("", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold", min_width=20)
     table.add_column("runs", justify="right")
-    table.add_column("median ± half range", justify="right", no_wrap=True)
-    table.add_column("minimum", justify="right", no_wrap=True)
+    table.add_column("median ± spread", justify="right", no_wrap=True)
+    table.add_column("min", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("to the first group", no_wrap=True)
+    table.add_column("to the first", no_wrap=True)
     for metric in comparison.metrics:
-        table.add_row(f"[bold]{escape(metric.name)}[/][dim]{_WAY[metric.better]}[/]")
+        table.add_row(f"[bold]{escape(metric.name)}{_WAY[metric.better]}[/]")
         for group, cell in zip(comparison.groups, metric.cells, strict=True):
             table.add_row("  " + escape(group.name), *(_cells(metric, cell) if cell else [_NONE]))
     if len(comparison.groups) > 1:
-        table.add_row("[bold]geometric mean[/][dim] (above 1 is better)[/]")
+        table.add_row("[bold]geometric mean ↑[/]")
     for group in comparison.groups[1:]:
         mean = _short(group.improvement)
         table.add_row(
             "  " + escape(group.name), "", "", "", mean, f"of {group.num_improvements} metrics"
         )
+    note = (
+        "[dim]↑ higher is better, ↓ lower; spread: half the range over the runs; ratio: median to"
+        " the first group's; luck: how often equal groups would differ so; geometric mean: of the"
+        " improvements, above 1 is better[/]"
+    )
     left_out = [
         f"[yellow]left out:[/] {escape(run)}: {escape(reason)}"
         for run, reason in comparison.left_out.items()
     ]
-    return Lines(*([table] if comparison.groups else []), *left_out)
+    return Lines(*([table, note] if comparison.groups else []), *left_out)
 
 
 def _cells(metric: Metric, cell: Cell) -> list[str]:
