@@ -45,7 +45,8 @@ def comparison_table(comparison: Comparison) -> RenderableType:
         f"[yellow]left out:[/] {escape(run)}: {escape(reason)}"
         for run, reason in comparison.left_out.items()
     ]
-    return Lines(*([table, note] if comparison.groups else []), *left_out)
+    lines: list[RenderableType] = [table, note] if comparison.groups else []
+    return Lines(*lines, *left_out)
 
 
 def _cells(metric: Metric, cell: Cell) -> list[str]:
