@@ -72,6 +72,8 @@ def load_run(path: str | Path) -> Run:
     if not path.is_dir():
         raise ValueError(f"run directory {path} does not exist")
     config = _read_object(path / "config.json", required={"experiment", "config"})
+    if not isinstance(config["config"], dict):
+        raise ValueError(f"{path / 'config.json'} is damaged: config must be an object")
     environment = _read_object(path / "environment.json", required=set())
     if (path / "summary.json").exists():
         summary = _read_object(path / "summary.json", required={"status"})

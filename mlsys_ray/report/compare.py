@@ -121,7 +121,7 @@ def compare(paths: Iterable[Path]) -> Comparison:
     for path in dict.fromkeys(paths):
         try:
             run = load_run(path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             left_out[str(path)] = str(error)
             continue
         if run.status != "done":

@@ -23,7 +23,7 @@ class TextTable:
     Attributes:
         columns: headings.
         numeric: whether a column holds numbers, to be set flush right.
-        rows: texts; at most `MAX_ROWS`.
+        rows: texts; the first of them, where there are many.
         num_rows: rows of the whole table.
     """
 
@@ -33,14 +33,15 @@ class TextTable:
     num_rows: int
 
 
-def text_table(frame: pd.DataFrame) -> TextTable:
+def text_table(frame: pd.DataFrame, max_rows: int = MAX_ROWS) -> TextTable:
     """The head of a table, each column of numbers with the same number of decimals."""
-    head = frame.head(MAX_ROWS)
+    head = frame.head(max_rows)
     columns = [head.iloc[:, index].tolist() for index in range(head.shape[1])]
+    texts = [column_texts(column) for column in columns]
     return TextTable(
         columns=[str(name) for name in frame.columns],
         numeric=[all(is_number(value) or value is None for value in column) for column in columns],
-        rows=list(zip(*map(column_texts, columns), strict=True)),
+        rows=[tuple(column[row] for column in texts) for row in range(len(head))],
         num_rows=len(frame),
     )
 
@@ -51,10 +52,10 @@ def is_number(value: Any) -> bool:
 
 
 def column_texts(values: Sequence[Any]) -> list[str]:
-    """Texts of a column: whole numbers without decimals, others with four figures of the largest.
+    """Texts of a column: whole numbers without decimals, others up to four figures of the largest.
 
-    >>> column_texts([0.04, 0.13333]), column_texts([1, 3.0])
-    (['0.0400', '0.1333'], ['1', '3'])
+    >>> column_texts([0.04, 0.13333]), column_texts([0, 0.5])
+    (['0.0400', '0.1333'], ['0.0', '0.5'])
     """
     sizes = [abs(value) for value in values if is_number(value) and math.isfinite(value)]
     sizes = [size for size in sizes if size]
@@ -63,6 +64,9 @@ def column_texts(values: Sequence[Any]) -> list[str]:
     decimals = max(0, 3 - math.floor(math.log10(max(sizes))))
     if decimals > 6 or min(sizes) < 10**-decimals:
         return [value_text(value) for value in values]
+    # 0.0400 and 0.1200 say no more than 0.04 and 0.12.
+    while decimals and all(round(size, decimals) == round(size, decimals - 1) for size in sizes):
+        decimals -= 1
     return [
         f"{value:.{decimals}f}".replace("-", _MINUS)
         if is_number(value) and math.isfinite(value)

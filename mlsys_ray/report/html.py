@@ -99,7 +99,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
     for path in dict.fromkeys(path.absolute() for path in runs):
         try:
             loaded.append(load_run(path))
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             problems[str(path)] = str(error)
     labels = _short_names([run.path for run in loaded])
     entries = [
@@ -149,7 +149,7 @@ def _entry(run: Run, label: str, slot: int, problems: dict[str, str]) -> _Entry:
     try:
         metrics = run.metrics
         tables = run.tables
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         problems[str(run.path)] = str(error)
     return _Entry(label=label, slot=slot, run=run, metrics=metrics, tables=tables)
 
@@ -182,7 +182,7 @@ def _headlines(entries: Sequence[_Entry]) -> TextTable:
         columns=pd.Index(names, dtype=object),
         dtype=object,
     )
-    return text_table(frame)
+    return text_table(frame, max_rows=len(entries))
 
 
 def _config_differences(entries: Sequence[_Entry]) -> dict[str, list[str]]:
@@ -233,13 +233,19 @@ def _curve_picture(name: str, entries: Sequence[_Entry]) -> _Picture:
         )
         for entry in entries
     ]
-    infinite = sum(int(np.isinf(line.y).sum()) for line in lines)
+    notes = []
+    windows = {plots.smoothing_window(int(np.isfinite(line.y).sum())) for line in lines}
+    if max(windows) > 1:
+        widths = " or ".join(str(window) for window in sorted(windows))
+        notes.append(f"Faint: each value. Bold: moving mean of {widths}.")
+    if infinite := sum(int(np.isinf(line.y).sum()) for line in lines):
+        notes.append(f"{infinite} infinite values are not drawn.")
     title = _words(name)
     return _picture(
         lambda theme: plots.curves(lines, x_label=steps, y_label=title, theme=theme),
         title=f"{title} by {steps}",
         alt=f"Line chart of {title} by {steps} for {', '.join(line.label for line in lines)}",
-        note=f"{infinite} infinite values are not drawn." if infinite else "",
+        note=" ".join(notes),
     )
 
 

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 _MARKERS = "os^DvPX*"
 _LOG_RANGE = 1e3
-_LEGEND_CHARACTERS = 62
+_CHARACTERS_PER_INCH = 10
+_MANY_POINTS = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,22 +80,35 @@ def run_color(slot: int, theme: Theme = LIGHT) -> str:
     return theme.runs[slot % len(theme.runs)]
 
 
+def smoothing_window(num_points: int) -> int:
+    """Points that the mean line of a curve averages; 1 for a curve of few points."""
+    return 1 if num_points <= _MANY_POINTS else num_points // 25
+
+
 def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme = LIGHT) -> Figure:
-    """One line a run; the y axis is logarithmic for positive values over three decades or more."""
-    figure, axes = _canvas(theme, height=3.4)
+    """One line a run; where a run has many points, they are faint under their moving mean.
+
+    The y axis is logarithmic for positive values over three decades or more.
+    """
+    figure, axes = _canvas(theme, width=5.6, height=3.2)
     axes.grid(axis="y", color=theme.faint, linewidth=0.8)
     for curve in curves:
         drawn = np.isfinite(curve.y)
+        x, y = curve.x[drawn], curve.y[drawn]
+        color = run_color(curve.slot, theme)
+        window = smoothing_window(len(y))
+        if window > 1:
+            axes.plot(x, y, color=color, linewidth=0.7, alpha=0.25)
         axes.plot(
-            curve.x[drawn],
-            curve.y[drawn],
+            x,
+            _moving_mean(y, window),
             label=curve.label,
-            color=run_color(curve.slot, theme),
+            color=color,
             linestyle=("-", "--", ":", "-.")[curve.slot // len(theme.runs) % 4],
-            linewidth=1.7,
+            linewidth=1.8,
             marker=_MARKERS[curve.slot % len(_MARKERS)],
             markersize=4.5,
-            markevery=max(1, int(drawn.sum()) // 8),
+            markevery=max(1, len(y) // 8),
         )
     values = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in curves])
     if values.size and values.min() > 0 and values.max() / values.min() >= _LOG_RANGE:
@@ -106,9 +120,16 @@ def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme 
     return figure
 
 
+def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Centred mean over up to `window` values, over fewer at the ends."""
+    ones = np.ones(window)
+    counts = np.convolve(np.ones_like(values), ones, "same")
+    return np.convolve(values, ones, "same") / counts
+
+
 def time_split(parts: Mapping[str, Mapping[str, float]], theme: Theme = LIGHT) -> Figure:
     """One stacked bar a run; `parts[run][part]` is in seconds per iteration."""
-    figure, axes = _canvas(theme, height=1.5 + 0.42 * len(parts))
+    figure, axes = _canvas(theme, width=8.4, height=1.3 + 0.4 * len(parts))
     names = list(dict.fromkeys(name for split in parts.values() for name in split))
     left = np.zeros(len(parts))
     for index, name in enumerate(names):
@@ -146,8 +167,8 @@ def time_split(parts: Mapping[str, Mapping[str, float]], theme: Theme = LIGHT) -
     return figure
 
 
-def _canvas(theme: Theme, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, height), layout="constrained", facecolor=theme.background)
+def _canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=theme.background)
     axes = figure.add_subplot(facecolor=theme.background)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -162,10 +183,12 @@ def _canvas(theme: Theme, height: float) -> tuple[Figure, Axes]:
 
 
 def _legend(figure: Figure, labels: Sequence[str], theme: Theme) -> None:
-    longest = max(map(len, labels)) + 6
+    longest = max(map(len, labels)) + 4
     figure.legend(
         loc="outside upper left",
-        ncols=max(1, min(len(labels), _LEGEND_CHARACTERS // longest)),
+        ncols=max(
+            1, min(len(labels), int(figure.get_figwidth() * _CHARACTERS_PER_INCH) // longest)
+        ),
         frameon=False,
         fontsize=9,
         labelcolor=theme.text,
