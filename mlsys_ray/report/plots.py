@@ -81,8 +81,8 @@ def run_color(slot: int, theme: Theme = LIGHT) -> str:
 
 
 def smoothing_window(num_points: int) -> int:
-    """Points that the mean line of a curve averages; 1 for a curve of few points."""
-    return 1 if num_points <= _MANY_POINTS else num_points // 25
+    """Points that the mean line of a curve averages, an odd number; 1 where points are few."""
+    return 1 if num_points <= _MANY_POINTS else num_points // 25 // 2 * 2 + 1
 
 
 def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme = LIGHT) -> Figure:
@@ -121,10 +121,11 @@ def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme 
 
 
 def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Centred mean over up to `window` values, over fewer at the ends."""
-    ones = np.ones(window)
-    counts = np.convolve(np.ones_like(values), ones, "same")
-    return np.convolve(values, ones, "same") / counts
+    """Mean over `window` values (an odd number), centred: over fewer towards the ends."""
+    index = np.arange(len(values))
+    half = np.minimum(window // 2, np.minimum(index, index[::-1]))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
 
 
 def time_split(parts: Mapping[str, Mapping[str, float]], theme: Theme = LIGHT) -> Figure:

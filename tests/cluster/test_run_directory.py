@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from mlsys_ray.cluster import plain_json, run_lock
@@ -184,8 +185,9 @@ def test_of_many_takeovers_of_a_stale_lock_one_succeeds(tmp_path):
 
 
 def rewrite_lock(path, **changes):
-    lock = json.loads((path / "lock.json").read_text())
-    atomic_write(path / "lock.json", json.dumps(lock | changes))
+    with FileLock(path / run_lock.GUARD_NAME):
+        lock = json.loads((path / "lock.json").read_text())
+        atomic_write(path / "lock.json", json.dumps(lock | changes))
 
 
 def test_elsewhere_the_heartbeat_tells_whether_the_holder_lives(tmp_path, holder):
@@ -211,7 +213,8 @@ def test_a_pid_used_again_counts_as_dead_once_the_heartbeat_is_old(tmp_path, hol
 
 def log_under_another_lock(run):
     rewrite_lock(run.path, host="other", pid=4321, token="theirs")
-    while True:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
         run.log({"iteration": 1})
         time.sleep(0.02)
 
