@@ -235,7 +235,7 @@ def _curve_picture(name: str, entries: Sequence[_Entry]) -> _Picture:
     ]
     notes = []
     windows = {plots.smoothing_window(int(np.isfinite(line.y).sum())) for line in lines}
-    if max(windows) > 1:
+    if windows := windows - {1}:
         widths = " or ".join(str(window) for window in sorted(windows))
         notes.append(f"Faint: each value. Bold: moving mean of {widths}.")
     if infinite := sum(int(np.isinf(line.y).sum()) for line in lines):
