@@ -1,1 +1,1 @@
-"""The Ray layer: sessions, actors and run directories. Importing it does not import Ray."""
+"""The Ray layer: sessions, actors, studies and run directories; importing it loads no Ray."""

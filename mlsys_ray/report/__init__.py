@@ -1,0 +1,1 @@
+"""Reports and comparisons, made from run directories alone."""
