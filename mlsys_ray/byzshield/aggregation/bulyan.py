@@ -10,7 +10,7 @@ import numpy as np
 from mlsys_ray.byzshield.aggregation.base import AggregationRule, ToldByzantine
 from mlsys_ray.byzshield.aggregation.coordinatewise import combine_by_column
 from mlsys_ray.byzshield.aggregation.geometry import Points, measure
-from mlsys_ray.byzshield.aggregation.krum import krum_scores
+from mlsys_ray.byzshield.aggregation.krum import krum_ranking
 from mlsys_ray.byzshield.aggregation.meamed import mean_nearest_median
 from mlsys_ray.byzshield.aggregation.rows import Rows
 
@@ -38,7 +38,7 @@ class Bulyan(ToldByzantine, AggregationRule):
         picked = []
         for _ in range(len(points) - 2 * self.minority(len(points))):
             among_left = points.squared_distances[np.ix_(left, left)]
-            best = int(krum_scores(among_left, self.num_byzantine).argmin())
+            best = krum_ranking(among_left, self.num_byzantine)[0]
             picked.append(left[best])
             left = np.delete(left, best)
         return np.array(picked)

@@ -44,7 +44,9 @@ class Caf(ToldByzantine, LinearRule):
             if values[-1] < least:
                 best, least = mean, values[-1]
             spread = (gram @ (root * vectors[:, -1])) ** 2
-            if not spread.max() > 0:
+            # Inputs without weight left must not set the scale, or the others' never falls.
+            largest = spread[confidence > 0].max()
+            if not largest > 0:
                 break
-            confidence = confidence * (1 - spread / spread.max())
+            confidence = confidence * np.maximum(0.0, 1 - spread / largest)
         return best

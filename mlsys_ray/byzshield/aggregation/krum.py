@@ -12,12 +12,18 @@ from mlsys_ray.byzshield.aggregation.geometry import Points
 from mlsys_ray.byzshield.aggregation.linear import LinearRule
 
 
-def krum_scores(squared_distances: np.ndarray, num_byzantine: int) -> np.ndarray:
-    """Sum of squared distances to the n - c - 2 nearest others, at least 1; `[n, n]` to `[n]`."""
+def krum_ranking(squared_distances: np.ndarray, num_byzantine: int) -> np.ndarray:
+    """Inputs from the best to the worst score; float64 `[n, n]` to intp `[n]`.
+
+    The score is the sum of squared distances to the n - c - 2 nearest others, at least 1. With one
+    neighbour the two of a close pair always tie. The one nearer to all inputs then comes first, so
+    that their order does not matter.
+    """
     n = len(squared_distances)
     neighbours = max(1, n - num_byzantine - 2)
     # The nearest of all is the input itself, at distance 0.
-    return np.sort(squared_distances, axis=1)[:, 1 : neighbours + 1].sum(axis=1)
+    ordered = np.sort(squared_distances, axis=1)
+    return np.lexsort((ordered.sum(axis=1), ordered[:, 1 : neighbours + 1].sum(axis=1)))
 
 
 @dataclass(frozen=True)
@@ -34,5 +40,5 @@ class Krum(ToldByzantine, LinearRule):
 
     def weights(self, points: Points) -> np.ndarray:
         """Weight 1 for the best score."""
-        scores = krum_scores(points.squared_distances, self.num_byzantine)
-        return np.eye(len(points))[scores.argmin()]
+        ranking = krum_ranking(points.squared_distances, self.num_byzantine)
+        return np.eye(len(points))[ranking[0]]

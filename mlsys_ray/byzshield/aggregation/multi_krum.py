@@ -9,7 +9,7 @@ import numpy as np
 
 from mlsys_ray.byzshield.aggregation.base import ToldByzantine
 from mlsys_ray.byzshield.aggregation.geometry import Points
-from mlsys_ray.byzshield.aggregation.krum import krum_scores
+from mlsys_ray.byzshield.aggregation.krum import krum_ranking
 from mlsys_ray.byzshield.aggregation.linear import LinearRule
 
 
@@ -42,8 +42,7 @@ class MultiKrum(ToldByzantine, LinearRule):
     def weights(self, points: Points) -> np.ndarray:
         """Equal weights for the best scores."""
         selected = self.num_selected or len(points) - self.minority(len(points))
-        scores = krum_scores(points.squared_distances, self.num_byzantine)
-        best = np.argsort(scores, kind="stable")[:selected]
+        best = krum_ranking(points.squared_distances, self.num_byzantine)[:selected]
         weights = np.zeros(len(points))
         weights[best] = 1 / len(best)
         return weights
