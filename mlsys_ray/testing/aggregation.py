@@ -58,10 +58,12 @@ class AggregationRuleTests(ABC):
         )
 
     def test_tolerance_is_a_minority(self) -> None:
+        """The rule claims to stand some number of inputs below half of them."""
         for n in range(1, 40):
             assert 0 <= self.make(n, 0).tolerance(n) < (n + 1) / 2
 
     def test_result_is_a_new_float32_vector(self) -> None:
+        """Shape, dtype, and no view of the input."""
         for n, _, rule in self.rules():
             gradients = self.gradients(n)
             result = rule.aggregate(gradients)
@@ -69,6 +71,7 @@ class AggregationRuleTests(ABC):
             assert not np.shares_memory(result, gradients)
 
     def test_input_is_unchanged(self) -> None:
+        """Also where the input cannot be written."""
         for n, _, rule in self.rules():
             gradients = self.gradients(n)
             gradients.setflags(write=False)
@@ -77,20 +80,24 @@ class AggregationRuleTests(ABC):
             np.testing.assert_array_equal(gradients, before)
 
     def test_same_input_gives_same_bits(self) -> None:
+        """No state and no randomness of its own."""
         for n, _, rule in self.rules():
             first, second = (rule.aggregate(self.gradients(n)) for _ in range(2))
             assert first.tobytes() == second.tobytes()
 
     def test_is_a_value(self) -> None:
+        """Equal to its pickled copy, so that it travels to other processes."""
         for _, _, rule in self.rules():
             assert pickle.loads(pickle.dumps(rule)) == rule
             assert hash(rule) == hash(pickle.loads(pickle.dumps(rule)))
 
     def test_one_gradient(self) -> None:
+        """A single input gives something finite."""
         result = self.make(1, 0).aggregate(self.gradients(1))
         assert np.isfinite(result).all()
 
     def test_permutation(self) -> None:
+        """The order of the inputs does not matter."""
         if not self.permutation_invariant:
             return
         for n, _, rule in self.rules():
@@ -99,6 +106,7 @@ class AggregationRuleTests(ABC):
             self.assert_close(rule.aggregate(gradients[order]), rule.aggregate(gradients))
 
     def test_translation(self) -> None:
+        """Inputs moved by a vector move the result by it."""
         if not self.translation_equivariant:
             return
         for n, _, rule in self.rules():
@@ -107,6 +115,7 @@ class AggregationRuleTests(ABC):
             self.assert_close(rule.aggregate(gradients + step), rule.aggregate(gradients) + step)
 
     def test_stands_its_tolerance(self) -> None:
+        """As many arbitrary inputs as the rule claims to stand leave it near the honest ones."""
         for n, c, rule in self.rules():
             if c == 0:
                 continue
@@ -123,7 +132,7 @@ class AggregationRuleTests(ABC):
                 assert deviation <= self.max_deviation * diameter
 
     def lies(self, num_byzantine: int) -> Iterator[np.ndarray]:
-        """Byzantine inputs, each float32 `[c, d]`: far off alone, together, opposed, in one place."""
+        """Byzantine inputs, each float32 `[c, d]`: together, apart, opposed, in one coordinate."""
         shape = (num_byzantine, self.dimension)
         for scale in (1e3, 1e8, 1e15):
             yield np.full(shape, scale, dtype=np.float32)
@@ -135,6 +144,7 @@ class AggregationRuleTests(ABC):
             yield one_coordinate
 
     def test_unusable_rows(self) -> None:
+        """NaN, infinities and overflowing lengths, in whole rows and single values, stay out."""
         for n, c, rule in self.rules():
             for value in (np.nan, np.inf, -np.inf, 3e38):
                 for columns in (slice(None), slice(3, 4)):
