@@ -26,7 +26,7 @@ class Auror(CoordinatewiseRule):
     """
 
     name: ClassVar[str] = "auror"
-    source: ClassVar[str] = "Shen et al. 2016, as ByzShield's section 2 describes it"
+    source: ClassVar[str] = "Shen et al. 2016, its clustering done in every coordinate"
     condition: ClassVar[str] = "n >= 3 and c <= 1"
     threshold: float = 0.0
 

@@ -25,7 +25,7 @@ class Bulyan(ToldByzantine, AggregationRule):
     """
 
     name: ClassVar[str] = "bulyan"
-    source: ClassVar[str] = "El Mhamdi et al. 2018, Algorithm 2"
+    source: ClassVar[str] = "El Mhamdi et al. 2018"
     condition: ClassVar[str] = "n >= 4c + 3"
 
     def tolerance(self, num_gradients: int) -> int:

@@ -27,7 +27,7 @@ class CenteredClipping(LinearRule):
     """
 
     name: ClassVar[str] = "centered_clipping"
-    source: ClassVar[str] = "Karimireddy et al. 2021, Algorithm 2"
+    source: ClassVar[str] = "Karimireddy et al. 2021"
     condition: ClassVar[str] = "n >= 2c + 1"
     radius: float = 100.0
     steps: int = 1

@@ -30,7 +30,7 @@ class GeometricMedian(LinearRule):
     """
 
     name: ClassVar[str] = "geometric_median"
-    source: ClassVar[str] = "Pillutla et al. 2022 (RFA), Algorithm 2"
+    source: ClassVar[str] = "Pillutla et al. 2022 (RFA)"
     condition: ClassVar[str] = "n >= 2c + 1"
     smoothing: float = 1e-6
     steps: int = 100

@@ -95,9 +95,12 @@ def _refine(
         squared_norms: float64 `[len(members)]`, from where the members were seen so far.
         distances: float64 `[n, n]`, squared; changed.
     """
+    near = distances[np.ix_(members, members)] < _NEAR * (squared_norms[:, None] + squared_norms)
+    np.fill_diagonal(near, False)
+    if not near.any():
+        return
     from scipy.sparse.csgraph import connected_components
 
-    near = distances[np.ix_(members, members)] < _NEAR * (squared_norms[:, None] + squared_norms)
     groups, labels = connected_components(near, directed=False)
     for group in range(groups):
         chosen = members[labels == group]

@@ -22,7 +22,7 @@ class Mda(ToldByzantine, LinearRule):
     """
 
     name: ClassVar[str] = "mda"
-    source: ClassVar[str] = "El Mhamdi et al. 2021 (Rousseeuw's minimal-diameter subset)"
+    source: ClassVar[str] = "El Mhamdi et al. 2020"
     condition: ClassVar[str] = "n >= 2c + 1"
 
     def tolerance(self, num_gradients: int) -> int:

@@ -25,7 +25,7 @@ class MedianOfMeans(CoordinatewiseRule):
     """
 
     name: ClassVar[str] = "median_of_means"
-    source: ClassVar[str] = "Rajput et al. 2019 (DETOX), section 5"
+    source: ClassVar[str] = "Rajput et al. 2019 (DETOX)"
     condition: ClassVar[str] = "number of buckets >= 2c + 1"
     bucket_size: int = 2
 

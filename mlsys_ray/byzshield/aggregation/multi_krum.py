@@ -26,7 +26,7 @@ class MultiKrum(ToldByzantine, LinearRule):
     """
 
     name: ClassVar[str] = "multi_krum"
-    source: ClassVar[str] = "Blanchard et al. 2017, section 4"
+    source: ClassVar[str] = "Blanchard et al. 2017"
     condition: ClassVar[str] = "n >= 2c + 3"
     num_selected: int | None = None
 

@@ -24,7 +24,7 @@ class Smea(ToldByzantine, LinearRule):
     """
 
     name: ClassVar[str] = "smea"
-    source: ClassVar[str] = "Allouah et al. 2023"
+    source: ClassVar[str] = "Allouah et al. 2023, Privacy-Robustness-Utility Trilemma"
     condition: ClassVar[str] = "n >= 2c + 1"
 
     def tolerance(self, num_gradients: int) -> int:

@@ -16,7 +16,7 @@ class TrimmedMean(ToldByzantine, CoordinatewiseRule):
     """Mean of every coordinate without its c smallest and c largest values."""
 
     name: ClassVar[str] = "trimmed_mean"
-    source: ClassVar[str] = "Yin et al. 2018, Definition 2"
+    source: ClassVar[str] = "Yin et al. 2018"
     condition: ClassVar[str] = "n >= 2c + 1"
 
     def tolerance(self, num_gradients: int) -> int:

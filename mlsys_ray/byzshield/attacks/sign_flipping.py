@@ -12,7 +12,7 @@ from mlsys_ray.byzshield.attacks.base import Adversary, Attack
 
 @dataclass(frozen=True)
 class SignFlipping(Attack):
-    """Send minus the mean of the gradients (Allen-Zhu et al. 2021; ByzFL's definition).
+    """Send minus the mean of the gradients (Allen-Zhu et al. 2020; ByzFL's definition).
 
     Minus each file's own gradient is `reversed_gradient` with scale 1.
     """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -67,63 +69,32 @@ def _majority_sign(lanes: Lanes, values: Sequence[Any], dropped: int) -> Any:
     return sign(lanes.total([sign(value) for value in values]))
 
 
-def _columns_kernel(reduce: Callable[[Lanes, Sequence[Any], int], Any]) -> Any:
-    """An intrinsic `(rows, dropped, out, start, stop) -> float32` over a column reduction."""
-
-    @intrinsic
-    def columns(
-        typing_context: Any, rows: Any, dropped: Any, out: Any, start: Any, stop: Any
-    ) -> Any:
-        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            row_pointers = float_pointers(builder, args[0], rows.count)
-            (target,) = float_pointers(builder, args[2], 1)
-            return reduce_columns(
-                builder,
-                row_pointers,
-                target,
-                args[3],
-                args[4],
-                lambda lanes, values: reduce(lanes, values, dropped.count),
-            )
-
-        return types.float32(rows, dropped, out, start, stop), codegen
-
-    return columns
-
-
-_middle_columns = _columns_kernel(_middle)
-_trimmed_columns = _columns_kernel(_trimmed_mean)
-_nearest_columns = _columns_kernel(_nearest_mean)
-_sign_columns = _columns_kernel(_majority_sign)
-
-
-# numba caches a function by its own source, so the four shells cannot share one.
-@njit(nogil=True, cache=True)
-def _median(rows, dropped, out, start, stop):  # type: ignore[no-untyped-def]  # compiled
-    return _middle_columns(rows, dropped, out, start, stop)
-
-
-@njit(nogil=True, cache=True)
-def _trimmed(rows, dropped, out, start, stop):  # type: ignore[no-untyped-def]  # compiled
-    return _trimmed_columns(rows, dropped, out, start, stop)
-
-
-@njit(nogil=True, cache=True)
-def _nearest(rows, dropped, out, start, stop):  # type: ignore[no-untyped-def]  # compiled
-    return _nearest_columns(rows, dropped, out, start, stop)
-
-
-@njit(nogil=True, cache=True)
-def _sign(rows, dropped, out, start, stop):  # type: ignore[no-untyped-def]  # compiled
-    return _sign_columns(rows, dropped, out, start, stop)
-
-
-_COLUMN_KERNELS = {
-    "median": _median,
-    "trimmed_mean": _trimmed,
-    "nearest_mean": _nearest,
-    "majority_sign": _sign,
+_REDUCTIONS: dict[str, Callable[[Lanes, Sequence[Any], int], Any]] = {
+    "median": _middle,
+    "trimmed_mean": _trimmed_mean,
+    "nearest_mean": _nearest_mean,
+    "majority_sign": _majority_sign,
 }
+
+
+@intrinsic
+def _reduce_columns(
+    typing_context: Any, rows: Any, kind: Any, dropped: Any, out: Any, start: Any, stop: Any
+) -> Any:
+    """`reduce_columns` by the reduction with the number `kind.count`."""
+    reduction = list(_REDUCTIONS.values())[kind.count]
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return reduce_columns(
+            builder,
+            float_pointers(builder, args[0], rows.count),
+            float_pointers(builder, args[3], 1)[0],
+            args[4],
+            args[5],
+            lambda lanes, values: reduction(lanes, values, dropped.count),
+        )
+
+    return types.float32(rows, kind, dropped, out, start, stop), codegen
 
 
 @intrinsic
@@ -157,10 +128,33 @@ def _gram_tile(typing_context: Any, rows: Any, start: Any, stop: Any, out: Any) 
     return types.void(rows, start, stop, out), codegen
 
 
-@njit(nogil=True, cache=True)
-def _gram(rows, start, stop, out):  # type: ignore[no-untyped-def]  # compiled
-    for tile in range(start, stop, _GRAM_TILE):
-        _gram_tile(rows, tile, min(stop, tile + _GRAM_TILE), out)
+def _shells(sources: int) -> tuple[Any, Any]:
+    """What numba compiles and caches, by this file and the free variables of the functions.
+
+    Args:
+        sources: checksum of the other files the kernels are made from, so that a change there
+            makes new ones; a free variable must be used to count.
+    """
+
+    @njit(nogil=True, cache=True)
+    def reduce(rows, kind, dropped, out, start, stop):  # type: ignore[no-untyped-def]  # compiled
+        assert sources >= 0
+        return _reduce_columns(rows, kind, dropped, out, start, stop)
+
+    @njit(nogil=True, cache=True)
+    def gram(rows, start, stop, out):  # type: ignore[no-untyped-def]  # compiled
+        assert sources >= 0
+        for tile in range(start, stop, _GRAM_TILE):
+            _gram_tile(rows, tile, min(stop, tile + _GRAM_TILE), out)
+
+    return reduce, gram
+
+
+_reduce, _gram = _shells(
+    zlib.crc32(
+        b"".join(Path(__file__).with_name(f).read_bytes() for f in ("lanes.py", "network.py"))
+    )
+)
 
 
 def supports(num_rows: int, dimension: int) -> bool:
@@ -184,10 +178,10 @@ def reduce_rows(
         float32 `[dimension]`, and whether the squares of all values have a finite sum in float32.
     """
     out = np.empty(dimension, dtype=np.float32)
-    # The count is the length of a tuple, so that numba compiles for its value.
-    rows, count, target = tuple(addresses), (0,) * dropped, (_address(out),)
-    function = _COLUMN_KERNELS[kernel]
-    sums = _on_threads(lambda a, b: function(rows, count, target, a, b), dimension)
+    # Numbers are given as lengths of tuples, so that numba compiles for their values.
+    rows, kind, count = tuple(addresses), (0,) * list(_REDUCTIONS).index(kernel), (0,) * dropped
+    target = (_address(out),)
+    sums = _on_threads(lambda a, b: _reduce(rows, kind, count, target, a, b), dimension)
     return out, all(math.isfinite(part) for part in sums)
 
 

@@ -75,12 +75,9 @@ class Lanes:
         return self.builder.fdiv(self.total(values), self.constant(len(values)))
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """Fused a * b + c."""
-        kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
-        function = cgutils.get_or_insert_function(
-            self.builder.module, kind, f"llvm.fma.v{LANES}f32"
-        )
-        return self.builder.call(function, [a, b, c])
+        """Fused a * b + c, where the machine has that."""
+        product = self.builder.fmul(a, b, flags=("contract",))
+        return self.builder.fadd(product, c, flags=("contract",))
 
     def horizontal_sum(self, value: Any) -> Any:
         """Sum over the lanes, a float32."""

@@ -18,7 +18,7 @@ class Arc(ToldByzantine, PreAggregator):
     """The floor(2 c (n - c) / n) longest inputs are shortened to the next longest one's norm."""
 
     name: ClassVar[str] = "arc"
-    source: ClassVar[str] = "Allouah et al. 2025 (ARC), Algorithm 2"
+    source: ClassVar[str] = "Allouah et al. 2024 (arXiv:2405.14432)"
 
     def num_outputs(self, num_gradients: int) -> int:
         """As many as inputs."""

@@ -35,7 +35,7 @@ class Bucketing(PreAggregator):
     """
 
     name: ClassVar[str] = "bucketing"
-    source: ClassVar[str] = "Karimireddy et al. 2022, Algorithm 1"
+    source: ClassVar[str] = "Karimireddy et al. 2022"
     bucket_size: int = 2
     seed: int = 0
 

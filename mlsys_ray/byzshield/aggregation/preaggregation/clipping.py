@@ -30,7 +30,7 @@ class Clipping(PreAggregator):
     """
 
     name: ClassVar[str] = "clipping"
-    source: ClassVar[str] = "static clipping, as in Allouah et al. 2025 (ARC), section 3"
+    source: ClassVar[str] = "static clipping, as Allouah et al. 2024 (arXiv:2405.14432) compare it"
     radius: float = 2.0
 
     def __post_init__(self) -> None:

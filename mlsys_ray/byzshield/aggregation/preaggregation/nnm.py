@@ -17,7 +17,7 @@ class Nnm(ToldByzantine, PreAggregator):
     """Every input becomes the average of the n - c inputs nearest it, itself among them."""
 
     name: ClassVar[str] = "nnm"
-    source: ClassVar[str] = "Allouah et al. 2023 (Fixing by Mixing), Algorithm 2"
+    source: ClassVar[str] = "Allouah et al. 2023, Fixing by Mixing"
 
     def num_outputs(self, num_gradients: int) -> int:
         """As many as inputs."""
