@@ -1,7 +1,7 @@
 """Robust rules side by side with ByzFL 0.0.11 and torch.
 
 Every rule and its peer run in turns on the same array, float32, with the same number of threads;
-the peer gets the array as numpy or as torch, whichever it is faster with in a trial on a slice.
+the peer gets the array as numpy or as torch, whichever it is faster with in a first turn.
 
     python benchmarks/aggregation.py [--json] [--dimension 11173962] [--workers 25]
         [--byzantine 5] [--repeats 5] [--threads 2] [--rules median,krum]
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from mlsys_ray.byzshield.aggregation import AggregationRule
 
-_TRIAL_DIMENSION = 50_000
 _NNM_DIMENSION = 1_000_000
 """ByzFL's NNM gathers n (n - c) rows at once: 22 GB at ResNet-18's size."""
 
@@ -99,12 +98,9 @@ def compare(case: Case, gradients: np.ndarray, repeats: int) -> dict[str, object
     array = gradients if gradients.shape[1] == case.dimension else gradients[:, : case.dimension]
     array = np.ascontiguousarray(array)
     layouts: dict[str, Any] = {"numpy": array, "torch": torch.from_numpy(array)}
-    trial = {name: layout[:, :_TRIAL_DIMENSION] for name, layout in layouts.items()}
-    speed = {
-        name: min(timed(case.theirs, part)[0] for _ in range(2)) for name, part in trial.items()
-    }
-    layout = min(speed, key=lambda name: speed[name])
-    case.ours.aggregate(array[:, :_TRIAL_DIMENSION])  # compiles
+    first_turn = {name: timed(case.theirs, vectors)[0] for name, vectors in layouts.items()}
+    layout = min(first_turn, key=lambda name: first_turn[name])
+    case.ours.aggregate(array)  # compiles
     seconds, peer_seconds = [], []
     for _ in range(repeats):
         taken, result = timed(case.ours.aggregate, array)

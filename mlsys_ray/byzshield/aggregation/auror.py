@@ -43,7 +43,7 @@ class Auror(CoordinatewiseRule):
         n = len(columns)
         if n == 1:
             return columns[0].copy()
-        ordered = np.sort(columns.astype(np.float64), axis=0)
+        ordered = np.sort(columns, axis=0).astype(np.float64)
         sums = ordered.cumsum(axis=0)
         lower = np.arange(1, n)[:, None]
         low, high = sums[:-1] / lower, (sums[-1] - sums[:-1]) / (n - lower)

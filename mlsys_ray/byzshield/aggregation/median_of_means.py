@@ -10,6 +10,7 @@ import numpy as np
 from mlsys_ray.byzshield.aggregation.coordinatewise import CoordinatewiseRule
 from mlsys_ray.byzshield.aggregation.median import Median
 from mlsys_ray.byzshield.aggregation.preaggregation.bucketing import bucket_means
+from mlsys_ray.byzshield.aggregation.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -40,4 +41,7 @@ class MedianOfMeans(CoordinatewiseRule):
     def combine_columns(self, columns: np.ndarray) -> np.ndarray:
         """Median of the bucket means of float32 `[n, m]`."""
         mixing = bucket_means(np.arange(len(columns)), self.bucket_size)
-        return Median().combine_columns(mixing.astype(np.float32) @ columns)
+        means = mixing.astype(np.float32) @ columns
+        result = Median().combine_rows(Rows.of(means, screened=True))
+        assert result is not None
+        return result
