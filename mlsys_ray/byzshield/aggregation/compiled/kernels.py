@@ -30,7 +30,8 @@ MAX_ROWS = 64
 _GRAM_TILE = 512
 _GRAM_BLOCK = 5
 """5 x 5 accumulators and the loads beside them fit the 32 vector registers of AVX-512."""
-_MIN_COLUMNS_PER_THREAD = 1 << 15
+_MIN_COLUMNS_PER_SLICE = 1 << 15
+_SLICES_PER_THREAD = 8
 
 
 def _middle(lanes: Lanes, values: Sequence[Any], dropped: int) -> Any:
@@ -209,10 +210,11 @@ def _address(array: np.ndarray) -> int:
 
 def _on_threads(work: Callable[[int, int], Any], num_columns: int) -> list[Any]:
     """Results of `work(start, stop)` on slices that start at multiples of the tile."""
-    cores = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at import
-    threads = min(cores, num_columns // _MIN_COLUMNS_PER_THREAD)
-    if threads <= 1:
+    threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at import
+    # Several slices a thread: one whose core is shared must not hold up the rest.
+    slices = min(threads * _SLICES_PER_THREAD, num_columns // _MIN_COLUMNS_PER_SLICE)
+    if threads == 1 or slices <= 1:
         return [work(0, num_columns)]
-    bounds = [num_columns * t // threads // _GRAM_TILE * _GRAM_TILE for t in range(threads)]
+    bounds = [num_columns * i // slices // _GRAM_TILE * _GRAM_TILE for i in range(slices)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, bounds, [*bounds[1:], num_columns]))
