@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlsys_ray.byzshield.aggregation.base import AggregationRule
+from mlsys_ray.byzshield.aggregation.coordinatewise import CoordinatewiseRule
 from mlsys_ray.byzshield.aggregation.median import Median
+from mlsys_ray.byzshield.aggregation.preaggregation.bucketing import bucket_means
+from mlsys_ray.byzshield.aggregation.rows import Rows
 
 
 @dataclass(frozen=True)
-class MedianOfMeans(AggregationRule):
+class MedianOfMeans(CoordinatewiseRule):
     """Inputs are averaged in consecutive buckets, then the median is taken over the buckets.
 
     Attributes:
@@ -24,6 +26,8 @@ class MedianOfMeans(AggregationRule):
     """
 
     name: ClassVar[str] = "median_of_means"
+    source: ClassVar[str] = "Rajput et al. 2019 (DETOX)"
+    condition: ClassVar[str] = "number of buckets >= 2c + 1"
     bucket_size: int = 2
 
     def __post_init__(self) -> None:
@@ -34,9 +38,10 @@ class MedianOfMeans(AggregationRule):
         """A minority of the buckets."""
         return (-(-num_gradients // self.bucket_size) - 1) // 2
 
-    def aggregate(self, gradients: np.ndarray) -> np.ndarray:
-        """Median of the bucket means of float32 `[n, d]`."""
-        starts = np.arange(0, len(gradients), self.bucket_size)
-        sizes = np.diff(starts, append=len(gradients)).astype(np.float32)
-        means = np.add.reduceat(gradients, starts, axis=0) / sizes[:, None]
-        return Median().aggregate(means)
+    def combine_columns(self, columns: np.ndarray) -> np.ndarray:
+        """Median of the bucket means of float32 `[n, m]`."""
+        mixing = bucket_means(np.arange(len(columns)), self.bucket_size)
+        means = mixing.astype(np.float32) @ columns
+        result = Median().combine_rows(Rows.of(means, screened=True))
+        assert result is not None
+        return result

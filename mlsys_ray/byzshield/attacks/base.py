@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mlsys_ray.byzshield.aggregation.base import AggregationRule
 from mlsys_ray.byzshield.assignment.base import Assignment
 
 
@@ -18,10 +19,21 @@ class Adversary:
     Attributes:
         assignment: the code in use.
         byzantine: sorted workers under its control.
+        rule: how the server combines the votes; needed by attacks that search for the worst.
+        seed: of random attacks.
+        iteration: of the training run; with the seed, all randomness there is.
     """
 
     assignment: Assignment
     byzantine: tuple[int, ...]
+    rule: AggregationRule | None = None
+    seed: int = 0
+    iteration: int = 0
+
+    def distorted_files(self) -> np.ndarray:
+        """Mask bool `[f]` of the files on which the Byzantine workers have the majority."""
+        holders = self.assignment.biadjacency[list(self.byzantine)].sum(axis=0)
+        return holders >= self.assignment.majority
 
 
 class Attack(ABC):
@@ -32,6 +44,8 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+    flips_labels: ClassVar[bool] = False
+    """Byzantine workers compute the gradients they give to `craft` on labels from `flip_labels`."""
 
     @abstractmethod
     def craft(self, true_gradients: np.ndarray, adversary: Adversary) -> np.ndarray:

@@ -1,0 +1,7 @@
+"""Test classes for parts of your own; subclass one in a pytest module."""
+
+from __future__ import annotations
+
+from mlsys_ray.testing.aggregation import AggregationRuleTests
+
+__all__ = ["AggregationRuleTests"]
