@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlsys_ray.byzshield.aggregation import AggregationRule
     from mlsys_ray.byzshield.assignment import Assignment
     from mlsys_ray.byzshield.attacks import Attack
+    from mlsys_ray.byzshield.distortion import WorstCase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +35,18 @@ class TrainConfig:
     byzantine_workers: tuple[int, ...] | None = None
     """The Byzantine set itself [worker indices], instead of a worst-case set of `byzantine`."""
     attack: str | None = None
-    """What Byzantine workers send: alie, constant, reversed_gradient; None: the true gradient."""
+    """What Byzantine workers send: alie, optimal_alie, constant, reversed_gradient, sign_flipping,
+    ipm, optimal_ipm, foe, mimic, gaussian, inf, nan or label_flipping; None: the true gradient."""
     attack_strength: float | None = None
-    """The attack's parameter: alie z [standard deviations], constant value [gradient units],
-    reversed_gradient scale [ratio]; None: alie's z_max of K and q, -100, 100."""
+    """The attack's parameter: alie z [standard deviations], constant value and gaussian deviation
+    [gradient units], reversed_gradient, ipm and foe scale [ratio], mimic file [index]; None: its
+    default (alie: z_max of K and q)."""
     rule: str = "median"
-    """Robust aggregation of the votes: mean, median or median_of_means."""
+    """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
+    krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
+    or auror, optionally after nnm, bucketing, clipping or arc, as in nnm+median."""
+    allow_beyond_tolerance: bool = False
+    """Run a rule that does not stand the files that q workers distort, to see it break."""
     faults: tuple[str, ...] = ()
     """Faults to inject, each `worker:kind`; kinds: nan, shape, dtype, error, slow."""
     data: str = "digits"
@@ -121,10 +129,15 @@ class TrainConfig:
         )
 
     def make_rule(self) -> AggregationRule:
-        """The robust aggregation rule of this run."""
+        """The robust aggregation rule of this run, reckoning with the worst case of q."""
         from mlsys_ray.byzshield.aggregation import make_rule
 
-        return make_rule(self.rule)
+        return make_rule(
+            self.rule,
+            num_gradients=self.make_assignment().num_files,
+            num_byzantine=self._worst_case().c_max,
+            allow_beyond_tolerance=self.allow_beyond_tolerance,
+        )
 
     def make_attack(self) -> Attack | None:
         """The attack of this run; None where Byzantine workers send the true gradient."""
@@ -134,11 +147,29 @@ class TrainConfig:
 
     def byzantine_set(self) -> tuple[int, ...]:
         """The sorted Byzantine workers: those given, or the first worst-case set."""
-        from mlsys_ray.byzshield.distortion import worst_case
-
         if self.byzantine_workers is not None:
             return tuple(sorted(self.byzantine_workers))
-        return worst_case(self.make_assignment(), self.byzantine).byzantine
+        return self._worst_case().byzantine
+
+    def _worst_case(self) -> WorstCase:
+        given = self.byzantine_workers
+        num_byzantine = self.byzantine if given is None else len(given)
+        return _worst_case(
+            self.scheme, self.num_workers, self.load, self.replication, num_byzantine
+        )
+
+
+@cache
+def _worst_case(
+    scheme: str, num_workers: int | None, load: int | None, replication: int | None, q: int
+) -> WorstCase:
+    from mlsys_ray.byzshield.assignment import make_assignment
+    from mlsys_ray.byzshield.distortion import worst_case
+
+    assignment = make_assignment(
+        scheme, num_workers=num_workers, load=load, replication=replication
+    )
+    return worst_case(assignment, q)
 
 
 def _require(condition: bool, name: str, value: object, accepted: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from mlsys_ray.byzshield.attacks import flip_labels
 from mlsys_ray.byzshield.data.base import ImageDataset, Normaliser
 from mlsys_ray.byzshield.models import load_parameters, make_model
 
@@ -40,12 +41,13 @@ class GradientComputer:
         """Take float32 `[d]` as the point at which gradients are computed."""
         load_parameters(self._model, parameters)
 
-    def gradient(self, samples: np.ndarray) -> np.ndarray:
-        """The gradient on training rows int64 `[b/f]`, float32 `[d]`."""
+    def gradient(self, samples: np.ndarray, flip: bool = False) -> np.ndarray:
+        """The gradient on training rows int64 `[b/f]`, float32 `[d]`; `flip` flips labels."""
         import torch
 
         images = torch.from_numpy(self._normalise(self._dataset.train_images[samples]))
-        labels = torch.from_numpy(self._dataset.train_labels[samples])
+        truth = self._dataset.train_labels[samples]
+        labels = torch.from_numpy(flip_labels(truth, self._dataset.num_classes) if flip else truth)
         with one_torch_thread():
             loss = torch.nn.functional.cross_entropy(self._model(images), labels)
             gradients = torch.autograd.grad(loss, list(self._model.parameters()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,7 +30,9 @@ class WorkerGroup:
         self._assignment = config.make_assignment()
         self._workers = tuple(workers)
         self._attack = config.make_attack()
-        self._adversary = Adversary(self._assignment, byzantine)
+        self._adversary = Adversary(
+            self._assignment, byzantine, rule=config.make_rule(), seed=config.seed
+        )
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
@@ -54,9 +57,10 @@ class WorkerGroup:
         """What Byzantine workers here send, `[f, d]`; the omniscient adversary computes all."""
         if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
             return None
-        truth = np.stack([self._computer.gradient(samples) for samples in task.files])
-        shape = truth.shape
-        return np.broadcast_to(self._attack.craft(truth, self._adversary), shape)
+        flip = self._attack.flips_labels
+        truth = np.stack([self._computer.gradient(samples, flip) for samples in task.files])
+        adversary = replace(self._adversary, iteration=task.iteration)
+        return np.broadcast_to(self._attack.craft(truth, adversary), truth.shape)
 
     def _reply(self, task: Task, worker: int, crafted: np.ndarray | None) -> Reply:
         digests, detail = {}, ""

@@ -133,9 +133,11 @@ class RayTransport:
 
     def _free(self) -> set[int]:
         """Processes without a call that is still running."""
-        done, _ = ray.wait(
-            list(self._hanging.values()), num_returns=len(self._hanging), timeout=0
-        ) if self._hanging else ([], [])
+        done, _ = (
+            ray.wait(list(self._hanging.values()), num_returns=len(self._hanging), timeout=0)
+            if self._hanging
+            else ([], [])
+        )
         self._hanging = {i: ref for i, ref in self._hanging.items() if ref not in done}
         return set(range(len(self._processes))) - self._hanging.keys()
 

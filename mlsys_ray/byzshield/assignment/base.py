@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,10 @@ class Assignment:
     def holders_of(self, file: int) -> tuple[int, ...]:
         """The sorted workers of one file."""
         return tuple(np.flatnonzero(self.biadjacency[:, file]).tolist())
+
+    def distorted_by(self, workers: Iterable[int]) -> np.ndarray:
+        """Mask bool `[f]` of the files on which `workers` have the majority r'."""
+        return self.biadjacency[list(workers)].sum(axis=0) >= self.majority
 
     def spectrum(self) -> list[tuple[float, int]]:
         """Eigenvalues of A A^T with multiplicities, A = H / sqrt(l r), descending (Lemma 2)."""

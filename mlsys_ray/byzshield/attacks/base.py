@@ -32,8 +32,7 @@ class Adversary:
 
     def distorted_files(self) -> np.ndarray:
         """Mask bool `[f]` of the files on which the Byzantine workers have the majority."""
-        holders = self.assignment.biadjacency[list(self.byzantine)].sum(axis=0)
-        return holders >= self.assignment.majority
+        return self.assignment.distorted_by(self.byzantine)
 
 
 class Attack(ABC):
