@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlsys_ray.exit_codes import EnvironmentMissingError
+
 DATA_VARIABLE = "MLSYS_RAY_DATA"
 
 
-class DataNotFoundError(FileNotFoundError):
+class DataNotFoundError(EnvironmentMissingError):
     """Data is in none of the places that are searched."""
 
 

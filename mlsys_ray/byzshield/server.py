@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class ParameterServer:
         dataset: ImageDataset,
         transport: Transport,
         byzantine: tuple[int, ...],
+        state: ServerState | None = None,
     ) -> None:
         if config.batch_size > len(dataset.train_labels):
             raise ValueError(
@@ -55,14 +56,18 @@ class ParameterServer:
         self._rule = config.make_rule()
         self._num_samples = len(dataset.train_labels)
         self._evaluator = Evaluator(config.model, dataset)
-        model = make_model(config.model, dataset.input_shape, dataset.num_classes, config.seed)
-        parameters = flatten_parameters(model)
-        self.state = ServerState(0, parameters, np.zeros_like(parameters))
+        self.state = state or _initial_state(config, dataset)
 
-    def train(self) -> Iterator[Row]:
-        """Run the remaining iterations; yields the metrics of each."""
+    def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
+        """Run the remaining iterations.
+
+        Yields:
+            The metrics of each, with the state after every `checkpoint_interval` iterations.
+        """
         while self.state.iteration < self._config.iterations:
-            yield self.step()
+            row = self.step()
+            due = checkpoint_interval and self.state.iteration % checkpoint_interval == 0
+            yield row, replace(self.state) if due else None
 
     def step(self) -> Row:
         """Run one iteration and return its metrics (docs/byzshield.md lists them)."""
@@ -118,6 +123,12 @@ class ParameterServer:
         if self._config.attack is None:
             return 0
         return sum(self._byzantine.issuperset(holders) for holders in outcome.holders)
+
+
+def _initial_state(config: TrainConfig, dataset: ImageDataset) -> ServerState:
+    model = make_model(config.model, dataset.input_shape, dataset.num_classes, config.seed)
+    parameters = flatten_parameters(model)
+    return ServerState(0, parameters, np.zeros_like(parameters))
 
 
 def step_size(config: TrainConfig, iteration: int) -> float:

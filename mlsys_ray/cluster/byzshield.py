@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError, RayError
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
-from mlsys_ray.byzshield.server import ParameterServer, Row
+from mlsys_ray.byzshield.server import ParameterServer, Row, ServerState
 from mlsys_ray.byzshield.transport import Answers, Reply, Task
 from mlsys_ray.byzshield.voting import DIGEST_BYTES
 from mlsys_ray.byzshield.worker import WorkerGroup
@@ -184,22 +184,26 @@ class Server:
         dataset: list[ray.ObjectRef],
         byzantine: tuple[int, ...],
         num_processes: int,
+        state: ServerState | None,
     ) -> None:
         (reference,) = dataset
         transport = RayTransport(config, reference, byzantine, num_processes)
-        self._server = ParameterServer(config, ray.get(reference), transport, byzantine)
+        self._server = ParameterServer(config, ray.get(reference), transport, byzantine, state)
 
-    def train(self) -> Iterator[Row]:
-        """Yield the metrics of each iteration."""
-        yield from self._server.train()
+    def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
+        """See `ParameterServer.train`."""
+        yield from self._server.train(checkpoint_interval)
 
 
 def train_on_ray(
     config: TrainConfig,
     dataset: ImageDataset,
     byzantine: tuple[int, ...],
+    *,
     num_processes: int | None = None,
-) -> Iterator[Row]:
+    state: ServerState | None = None,
+    checkpoint_interval: int | None = None,
+) -> Generator[tuple[Row, ServerState | None]]:
     """Train over actors of the connected cluster; ends them when closed.
 
     Args:
@@ -208,9 +212,11 @@ def train_on_ray(
         byzantine: sorted Byzantine workers.
         num_processes: worker processes, each with an equal share of the K workers; None takes as
             many as the cluster has CPUs.
+        state: where to go on; None starts anew.
+        checkpoint_interval: iterations after which the state comes with the metrics.
 
     Yields:
-        The metrics of each iteration.
+        The metrics of each iteration, and the state where one is due.
 
     Raises:
         ValueError: `num_processes` is below 1 or above K.
@@ -221,10 +227,10 @@ def train_on_ray(
     if not 1 <= num_processes <= num_workers:
         raise ValueError(f"processes is {num_processes}, must be 1 to the {num_workers} workers")
     server = Server.options(name=f"byzshield-server-{time.time_ns()}").remote(  # type: ignore[attr-defined]
-        config, [ray.put(dataset)], byzantine, num_processes
+        config, [ray.put(dataset)], byzantine, num_processes, state
     )
     try:
-        for row in server.train.options(num_returns="streaming").remote():
+        for row in server.train.options(num_returns="streaming").remote(checkpoint_interval):
             yield ray.get(row)
     finally:
         ray.kill(server)

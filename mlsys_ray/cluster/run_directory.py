@@ -124,6 +124,8 @@ class RunDirectory:
         """
         if not 0 <= num_rows <= self.num_rows:
             raise ValueError(f"num_rows is {num_rows}, must be in 0 .. {self.num_rows}")
+        if num_rows == self.num_rows:
+            return
         self._lock.require()
         lines = _complete_lines(self.path / "metrics.jsonl")[:num_rows]
         atomic_write(self.path / "metrics.jsonl", b"".join(lines))

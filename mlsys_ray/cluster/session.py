@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
@@ -34,6 +35,15 @@ def configure_environment() -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def token_source() -> str | None:
+    """Where Ray finds the token of the cluster, in its own order; None if nowhere."""
+    for variable in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        if os.environ.get(variable):
+            return variable
+    default = Path.home() / ".ray" / "auth_token"
+    return str(default) if default.exists() else None
 
 
 @contextmanager

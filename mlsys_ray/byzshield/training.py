@@ -1,0 +1,39 @@
+"""A training run in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.server import ParameterServer, Row, ServerState
+from mlsys_ray.byzshield.worker import InProcessTransport
+
+
+def train_in_process(
+    config: TrainConfig,
+    dataset: ImageDataset,
+    byzantine: tuple[int, ...],
+    *,
+    state: ServerState | None = None,
+    checkpoint_interval: int | None = None,
+) -> Iterator[tuple[Row, ServerState | None]]:
+    """Train with all workers in this process.
+
+    Args:
+        config: the run.
+        dataset: what it trains on.
+        byzantine: sorted Byzantine workers.
+        state: where to go on; None starts anew.
+        checkpoint_interval: iterations after which the state comes with the metrics.
+
+    Yields:
+        The metrics of each iteration, and the state where one is due.
+
+    Raises:
+        ValueError: the batch is larger than the data, or a fault needs worker processes.
+    """
+    transport = InProcessTransport(config, dataset, byzantine)
+    yield from ParameterServer(config, dataset, transport, byzantine, state).train(
+        checkpoint_interval
+    )

@@ -1,0 +1,116 @@
+"""The commands `mlsys-ray byzshield ...`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.cli.console import UsageError, print_json, print_table, say, usage_errors
+from mlsys_ray.cluster.place import Place
+from mlsys_ray.exit_codes import ExitCode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Train:
+    """Train with a parameter server and K workers, q of them Byzantine.
+
+    Metrics of each iteration, the summary and the checkpoint go to the run directory;
+    docs/byzshield.md says what each number is.
+    """
+
+    config: Annotated[TrainConfig, arg(name="")]
+    place: Annotated[Place, arg(name="")]
+    json: bool = False
+    """Print the summary as JSON on stdout, too."""
+
+    def run(self) -> ExitCode:
+        """Train; failed if no file was ever decided."""
+        from mlsys_ray.cli.progress import TrainingProgress
+        from mlsys_ray.cluster.run_reader import load_run
+        from mlsys_ray.cluster.training import Training
+
+        with ExitStack() as stack:
+            with usage_errors():
+                training = stack.enter_context(Training.open(self.config, self.place))
+            progress = TrainingProgress(self.config.iterations, self.config.scheme)
+            training.train(stack.enter_context(progress))
+        run = load_run(training.run.path)
+        print_table([_shown(run.summary)])
+        if self.json:
+            print_json({"run_dir": run.path, **run.summary})
+        say(f"run directory: {run.path}; for a page with its plots: mlsys-ray report {run.path}")
+        if run.status != "done":
+            say("the run failed: not one file was ever decided; its events say why")
+            return ExitCode.FAILED
+        return ExitCode.DONE
+
+
+def _paper_symbols(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "q": row["byzantine"],
+        "c_max": row["c_max"],
+        "ε": row["epsilon"],
+        "ε baseline": row["baseline"],
+        "ε FRC": row["frc"],
+        "γ": row["gamma"],
+        "exact": row["exact"],
+        "seconds": row["seconds"],
+    }
+
+
+def _shown(summary: dict[str, Any]) -> dict[str, Any]:
+    events = {kind: count for kind, count in summary["events"].items() if count}
+    names = ("final_accuracy", "best_accuracy", "distortion", "seconds_per_iteration")
+    return {
+        "status": summary["status"],
+        **{name: summary[name] for name in names},
+        "byzantine": ", ".join(map(str, summary["byzantine"])) or "none",
+        "events": ", ".join(f"{kind} {count}" for kind, count in events.items()) or "none",
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distortion:
+    """How many files q Byzantine workers can distort at most, exactly."""
+
+    scheme: str = "mols"
+    """Assignment code: baseline, frc (DETOX), mols, ramanujan1 or ramanujan2."""
+    load: int | None = None
+    """Files per worker, l [files]; for mols and both ramanujan."""
+    replication: int | None = None
+    """Workers per file, r [workers]; for every scheme but baseline."""
+    num_workers: int | None = None
+    """Workers, K [workers]; for baseline and frc, the others imply it."""
+    byzantine: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
+    """Numbers of Byzantine workers, q [workers]."""
+    json: bool = False
+    """Print the rows as JSON on stdout, too."""
+
+    def run(self) -> ExitCode:
+        """Print a row for each q."""
+        if not self.byzantine:
+            raise UsageError("byzantine is empty, must be one number of workers or more")
+        with usage_errors():
+            from mlsys_ray.byzshield.assignment import make_assignment
+            from mlsys_ray.byzshield.distortion import distortion_row
+
+            assignment = make_assignment(
+                self.scheme,
+                num_workers=self.num_workers,
+                load=self.load,
+                replication=self.replication,
+            )
+            rows = [distortion_row(assignment, q) for q in self.byzantine]
+        one = rows[0]
+        print_table(
+            [_paper_symbols(row) for row in rows],
+            title=f"{self.scheme}: K={one['num_workers']} workers, f={one['num_files']} files,"
+            f" l={one['load']}, r={one['replication']}",
+        )
+        if self.json:
+            print_json(rows)
+        return ExitCode.DONE

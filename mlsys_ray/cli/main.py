@@ -1,0 +1,77 @@
+"""The command line: which commands there are, and what their exit status says.
+
+Commands are dataclasses with a `run` method that returns an `ExitCode`. Nothing heavy is
+imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+import tyro
+from tyro.conf import subcommand
+
+from mlsys_ray import __version__
+from mlsys_ray.cli.byzshield import Distortion, Train
+from mlsys_ray.cli.console import UsageError, say, usage_errors
+from mlsys_ray.cli.demo import Demo
+from mlsys_ray.cli.doctor import Doctor
+from mlsys_ray.cli.fetch import Fetch
+from mlsys_ray.cli.report import Compare, Report
+from mlsys_ray.exit_codes import EnvironmentMissingError, ExitCode
+
+Byzshield = Annotated[Train, subcommand("train")] | Annotated[Distortion, subcommand("distortion")]
+AnyCommand = (
+    Annotated[Demo, subcommand("demo")]
+    | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Fetch, subcommand("fetch")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[
+        Byzshield,
+        subcommand("byzshield", description="Training that stays correct while workers lie."),
+    ]
+)
+DESCRIPTION = (
+    f"mlsys-ray {__version__}: four MLSys 2021 systems on Ray.\n\n"
+    "Results go to run directories and, with --json, to stdout; everything else to stderr. Exit"
+    " status: 0 done, 1 the run failed, 2 usage, 3 some trials failed, 4 the cluster, data or"
+    " something else around the program is missing."
+)
+
+
+class Command(Protocol):
+    """What the dataclasses of `AnyCommand` have in common."""
+
+    def run(self) -> ExitCode:
+        """Do it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status; None takes the arguments of the process."""
+    try:
+        with usage_errors():
+            command: Command = tyro.cli(
+                AnyCommand,  # type: ignore[arg-type]
+                prog="mlsys-ray",
+                description=DESCRIPTION,
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+        return command.run()
+    except UsageError as error:
+        say(f"mlsys-ray: {error}")
+        return ExitCode.USAGE
+    except EnvironmentMissingError as error:
+        say(f"mlsys-ray: {error}")
+        return ExitCode.ENVIRONMENT_MISSING
+    except KeyboardInterrupt:
+        say("mlsys-ray: interrupted")
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

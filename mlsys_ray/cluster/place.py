@@ -1,0 +1,41 @@
+"""Where a run happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where and how a run happens; none of it changes what is computed.
+
+    Raises:
+        ValueError: naming the field, its value and what is accepted.
+    """
+
+    run_dir: Path | None = None
+    """Run directory; by default a new one under runs/."""
+    resume: bool = False
+    """Go on with the run in the run directory, from its last checkpoint."""
+    checkpoint_interval: int = 25
+    """The training state is saved every so often [iterations]."""
+    data_dir: Path | None = None
+    """Folder with the data set; searched before MLSYS_RAY_DATA and the user cache."""
+    in_process: bool = False
+    """Run all workers in this process, without Ray."""
+    address: str | None = None
+    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
+    processes: int | None = None
+    """Worker processes, among which the workers are shared out; by default one a CPU."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_interval < 1:
+            raise ValueError(
+                f"checkpoint_interval is {self.checkpoint_interval}, must be at least 1"
+            )
+        if self.resume and self.run_dir is None:
+            raise ValueError("resume needs run_dir, the run directory to go on with")
+        ignored = {"address": self.address, "processes": self.processes}
+        if self.in_process and (given := [name for name, value in ignored.items() if value]):
+            raise ValueError(f"in_process uses no cluster: leave {' and '.join(given)} out")

@@ -1,0 +1,131 @@
+"""A training run from its configuration to its run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset, load_dataset
+from mlsys_ray.byzshield.election import EVENTS
+from mlsys_ray.byzshield.server import Row, ServerState
+from mlsys_ray.byzshield.training import train_in_process
+from mlsys_ray.cluster.checkpoint import CHECKPOINT, dump_state, load_state
+from mlsys_ray.cluster.place import Place
+from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
+from mlsys_ray.cluster.run_reader import load_run
+from mlsys_ray.cluster.session import ray_session
+
+EXPERIMENT = "byzshield-train"
+FINAL_EVALUATIONS = 5
+
+
+class Listener(Protocol):
+    """Who is told how a run gets on."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+
+    def row(self, row: Row) -> None:
+        """The metrics of an iteration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A run that is ready to train and holds its run directory; made by `Training.open`."""
+
+    config: TrainConfig
+    place: Place
+    dataset: ImageDataset
+    byzantine: tuple[int, ...]
+    state: ServerState | None
+    run: RunDirectory
+
+    @classmethod
+    @contextmanager
+    def open(cls, config: TrainConfig, place: Place) -> Iterator[Training]:
+        """Get everything ready; `train` has to be called inside the `with` block.
+
+        Raises:
+            RunInUseError: another process writes to the run directory.
+            ValueError: the run directory holds another run or a damaged checkpoint.
+            DataNotFoundError: the data set is not on this machine.
+        """
+        dataset = load_dataset(config.data, place.data_dir)
+        byzantine = config.byzantine_set()
+        path = place.run_dir or default_run_path(EXPERIMENT)
+        with RunDirectory.create(path, config, experiment=EXPERIMENT, resume=place.resume) as run:
+            checkpoint = path / CHECKPOINT
+            state = load_state(checkpoint) if checkpoint.exists() else None
+            run.rewind(state.iteration if state else 0)
+            yield cls(
+                config=config,
+                place=place,
+                dataset=dataset,
+                byzantine=byzantine,
+                state=state,
+                run=run,
+            )
+
+    def train(self, listener: Listener) -> None:
+        """Train to the end; the run has failed where not one file was ever decided.
+
+        Raises:
+            EnvironmentMissingError: the Ray cluster cannot be reached.
+        """
+        listener.say(f"run directory: {self.run.path}")
+        with closing(self._rows(listener)) as rows:
+            for row, checkpoint in rows:
+                self.run.log(row)
+                if checkpoint is not None:
+                    self.run.write(CHECKPOINT, dump_state(checkpoint))
+                listener.row(row)
+        summary = _summary(self.config, self.byzantine, self.run.path)
+        self.run.finish(summary, "done" if summary["decided_files"] else "failed")
+
+    def _rows(self, listener: Listener) -> Generator[tuple[Row, ServerState | None]]:
+        interval = self.place.checkpoint_interval
+        what = self.config, self.dataset, self.byzantine
+        if self.place.in_process:
+            yield from train_in_process(*what, state=self.state, checkpoint_interval=interval)
+            return
+        with ray_session(self.place.address) as description:
+            from mlsys_ray.cluster.byzshield import train_on_ray
+
+            listener.say(description)
+            rows = train_on_ray(
+                *what,
+                num_processes=self.place.processes,
+                state=self.state,
+                checkpoint_interval=interval,
+            )
+            with closing(rows):
+                yield from rows
+
+
+def _summary(config: TrainConfig, byzantine: tuple[int, ...], path: Path) -> dict[str, Any]:
+    """The headline numbers of a whole run, the parts before a resumption included."""
+    metrics = load_run(path).metrics
+    assignment, rule = config.make_assignment(), config.make_rule()
+    accuracy = metrics["test_accuracy"].dropna()
+    parts = [name for name in metrics if name.startswith("seconds_")]
+    return {
+        "final_accuracy": float(accuracy.iloc[-1]),
+        "late_accuracy": float(accuracy.tail(FINAL_EVALUATIONS).mean()),
+        "best_accuracy": float(accuracy.max()),
+        "distortion": float(metrics["distortion"].mean()),
+        "seconds_per_iteration": float(metrics[parts].sum(axis=1).mean()),
+        "megabytes_per_iteration": float(metrics["bytes_received"].mean() / 1e6),
+        "iterations": len(metrics),
+        "num_workers": assignment.num_workers,
+        "num_files": assignment.num_files,
+        "load": assignment.load,
+        "replication": assignment.replication,
+        "byzantine": byzantine,
+        "rule_tolerance": rule.tolerance(assignment.num_files),
+        "decided_files": int(metrics["decided_files"].sum()),
+        "events": {kind: int(metrics[f"event_{kind}"].sum()) for kind in EVENTS},
+    }
