@@ -65,8 +65,8 @@ def find_data(name: str, candidates: Sequence[str], data_dir: Path | None = None
         DataNotFoundError: naming every place and how to provide the data.
     """
     places = data_places(data_dir)
-    for _, place in places:
-        for candidate in candidates if place else ():
+    for place in [place for _, place in places if place]:
+        for candidate in candidates:
             for path in (place / candidate, place / "data" / candidate):
                 if path.exists():
                     return path

@@ -37,6 +37,7 @@ class Train:
             with usage_errors():
                 training = stack.enter_context(Training.open(self.config, self.place))
             progress = TrainingProgress(self.config.iterations, self.config.scheme)
+            progress.say(f"run directory: {training.run.path}")
             training.train(stack.enter_context(progress))
         run = load_run(training.run.path)
         print_table([_shown(run.summary)])

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with usage_errors():
             command: Command = tyro.cli(
-                AnyCommand,  # type: ignore[arg-type]
+                AnyCommand,
                 prog="mlsys-ray",
                 description=DESCRIPTION,
                 args=arguments,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
@@ -58,7 +59,8 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
         num_cpus: cores of a local cluster; None takes all.
 
     Yields:
-        One line saying which cluster this is and where its dashboard answers.
+        One line saying which cluster this is and where its dashboard answers; empty where this
+        process was connected before.
 
     Raises:
         EnvironmentMissingError: no cluster answers at the address.
@@ -67,10 +69,10 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
     import ray
 
     if ray.is_initialized():
-        yield _describe("connected to")
+        yield ""
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None or address == "local":
         ray.init("local", num_cpus=num_cpus, include_dashboard=True, **quiet)
         description = _describe("local")

@@ -76,7 +76,6 @@ class Training:
         Raises:
             EnvironmentMissingError: the Ray cluster cannot be reached.
         """
-        listener.say(f"run directory: {self.run.path}")
         with closing(self._rows(listener)) as rows:
             for row, checkpoint in rows:
                 self.run.log(row)
@@ -95,7 +94,8 @@ class Training:
         with ray_session(self.place.address) as description:
             from mlsys_ray.cluster.byzshield import train_on_ray
 
-            listener.say(description)
+            if description:
+                listener.say(description)
             rows = train_on_ray(
                 *what,
                 num_processes=self.place.processes,
@@ -111,7 +111,7 @@ def _summary(config: TrainConfig, byzantine: tuple[int, ...], path: Path) -> dic
     metrics = load_run(path).metrics
     assignment, rule = config.make_assignment(), config.make_rule()
     accuracy = metrics["test_accuracy"].dropna()
-    parts = [name for name in metrics if name.startswith("seconds_")]
+    parts = [name for name in map(str, metrics) if name.startswith("seconds_")]
     return {
         "final_accuracy": float(accuracy.iloc[-1]),
         "late_accuracy": float(accuracy.tail(FINAL_EVALUATIONS).mean()),

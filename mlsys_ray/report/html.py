@@ -22,6 +22,7 @@ from mlsys_ray.cluster.run_reader import Run, load_run
 from mlsys_ray.report import plots
 from mlsys_ray.report.formatting import (
     TextTable,
+    column_texts,
     duration_text,
     is_number,
     setting_text,
@@ -118,6 +119,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
         headlines=_headlines(entries),
         differences=_config_differences(entries),
         curves=_curve_pictures(entries),
+        constants=_constants(entries),
         split=_split_picture(split) if split else None,
         pictures={entry.label: _own_pictures(entry) for entry in entries},
         tables={
@@ -186,22 +188,50 @@ def _headlines(entries: Sequence[_Entry]) -> TextTable:
 
 
 def _config_differences(entries: Sequence[_Entry]) -> dict[str, list[str]]:
-    """Config fields that are not the same in all runs, with their value in each run."""
+    """Config fields that set runs of one experiment apart, with their value in each run."""
     configs = [flatten(entry.run.config) for entry in entries]
     names = dict.fromkeys(name for config in configs for name in config)
     values = {name: [setting_text(name, config.get(name)) for config in configs] for name in names}
-    return {name: texts for name, texts in values.items() if len(set(texts)) > 1}
+    experiments = [entry.run.experiment for entry in entries]
+    return {
+        name: texts
+        for name, texts in values.items()
+        if len(set(zip(experiments, texts, strict=True))) > len(set(experiments))
+    }
 
 
 def _curve_pictures(entries: Sequence[_Entry]) -> list[_Picture]:
     """A picture for each metric that two runs have; for any metric if there is one run."""
+    needed = min(2, len(entries))
+    return [
+        _curve_picture(name, having)
+        for name, having in sorted(
+            _by_metric(entries).items(), key=lambda item: _curve_rank(item[0])
+        )
+        if len(having) >= needed and not _is_constant(name, having)
+    ]
+
+
+def _constants(entries: Sequence[_Entry]) -> dict[str, list[str]]:
+    """Metrics that never change in any run, with their value in each; not those that are all 0."""
+    values = {
+        name: [float(entry.metrics[name].iloc[0]) if entry in having else None for entry in entries]
+        for name, having in sorted(_by_metric(entries).items())
+        if _is_constant(name, having)
+    }
+    return {name: column_texts(column) for name, column in values.items() if any(column)}
+
+
+def _by_metric(entries: Sequence[_Entry]) -> dict[str, list[_Entry]]:
     by_metric: dict[str, list[_Entry]] = {}
     for entry in entries:
         for name in _metric_names(entry):
             by_metric.setdefault(name, []).append(entry)
-    needed = min(2, len(entries))
-    shared = {name: having for name, having in by_metric.items() if len(having) >= needed}
-    return [_curve_picture(name, shared[name]) for name in sorted(shared, key=_curve_rank)]
+    return by_metric
+
+
+def _is_constant(name: str, entries: Sequence[_Entry]) -> bool:
+    return all(entry.metrics[name].nunique() == 1 for entry in entries)
 
 
 def _curve_rank(name: str) -> tuple[int, str]:

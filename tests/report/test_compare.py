@@ -1,14 +1,12 @@
 import io
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mlsys_ray.report.commands import CompareConfig, compare_command
+from mlsys_ray.cli.console import UsageError
+from mlsys_ray.cli.report import Compare
 from mlsys_ray.report.compare import compare
 from mlsys_ray.report.compare_table import comparison_table
 
@@ -135,27 +133,12 @@ def test_the_table_marks_what_is_better_and_what_is_noise(make_group, make_run):
 
 def test_the_command_prints_json_on_stdout_and_tables_on_stderr(make_group, capsys, tmp_path):
     runs = tuple(make_group("a", loss=[1.0, 2.0]))
-    assert compare_command(CompareConfig(runs=runs)) == 0
+    assert Compare(runs=runs).run() == 0
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "1.5 ± 0.5" in shown.err
-    assert compare_command(CompareConfig(runs=(*runs, tmp_path / "absent"), json=True)) == 1
+    assert Compare(runs=(*runs, tmp_path / "absent"), json=True).run() == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["metrics"][0]["cells"][0]["median"] == 1.5
-    assert compare_command(CompareConfig(runs=())) == 2
-
-
-def test_the_configs_are_light_to_import():
-    code = (
-        "import sys, mlsys_ray.report.commands;"
-        "print({'pandas', 'numpy', 'matplotlib', 'jinja2', 'torch', 'ray'} & sys.modules.keys())"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout == "set()\n"
-
-
-def test_tyro_reads_the_configs():
-    import tyro
-
-    config = tyro.cli(CompareConfig, args=["runs/a", "runs/b", "--json"])
-    assert config == CompareConfig(runs=(Path("runs/a"), Path("runs/b")), json=True)
+    with pytest.raises(UsageError, match="one run directory or more"):
+        Compare(runs=()).run()

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
+from mlsys_ray.cli.console import UsageError
+from mlsys_ray.cli.report import Report
 from mlsys_ray.cluster.run_directory import RunDirectory
-from mlsys_ray.report.commands import ReportConfig, report_command
 from mlsys_ray.report.html import default_output, write_report
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
@@ -169,16 +170,15 @@ def test_the_default_place_is_what_the_runs_share(tmp_path):
 
 
 def test_the_command(runs, tmp_path, capsys):
-    assert report_command(ReportConfig(runs=())) == 2
-    assert report_command(ReportConfig(runs=tuple(runs))) == 0
+    with pytest.raises(UsageError, match="one run directory or more"):
+        Report(runs=()).run()
+    assert Report(runs=tuple(runs)).run() == 0
     assert (tmp_path / "report.html").exists()
     shown = capsys.readouterr()
     assert shown.out == ""
     assert str(tmp_path / "report.html") in shown.err
-    code = report_command(
-        ReportConfig(runs=(*runs, tmp_path / "absent"), output=tmp_path / "r.html", json=True)
-    )
-    assert code == 1
+    several = (*runs, tmp_path / "absent")
+    assert Report(runs=several, output=tmp_path / "r.html", json=True).run() == 1
     shown = json.loads(capsys.readouterr().out)
     assert shown["path"] == str(tmp_path / "r.html")
     assert list(shown["problems"]) == [str(tmp_path / "absent")]
@@ -186,6 +186,5 @@ def test_the_command(runs, tmp_path, capsys):
 
 def test_an_output_that_cannot_be_written(runs, tmp_path, capsys):
     (tmp_path / "file").touch()
-    config = ReportConfig(runs=tuple(runs), output=tmp_path / "file" / "r.html")
-    assert report_command(config) == 1
+    assert Report(runs=tuple(runs), output=tmp_path / "file" / "r.html").run() == 1
     assert "r.html cannot be written" in capsys.readouterr().err
