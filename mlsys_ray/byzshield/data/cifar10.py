@@ -64,13 +64,22 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    """How protocol 2 of Python 3 writes bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}, not latin1")
+    return text.encode(encoding)
+
+
 class _ArrayUnpickler(pickle.Unpickler):
-    """Knows NumPy arrays and nothing else."""
+    """Knows NumPy arrays and nothing else; files may be written by Python 2 or 3."""
 
     _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _encode,
     }
 
     def find_class(self, module: str, name: str) -> Any:
