@@ -7,7 +7,6 @@ imported before a command runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
@@ -71,7 +70,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("mlsys-ray: interrupted")
         return 128 + signal.SIGINT
-
-
-if __name__ == "__main__":
-    sys.exit(main())
