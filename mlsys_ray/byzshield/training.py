@@ -17,6 +17,7 @@ def train_in_process(
     *,
     state: ServerState | None = None,
     checkpoint_interval: int | None = None,
+    share_replicas: bool = False,
 ) -> Iterator[tuple[Row, ServerState | None]]:
     """Train with all workers in this process.
 
@@ -26,6 +27,7 @@ def train_in_process(
         byzantine: sorted Byzantine workers.
         state: where to go on; None starts anew.
         checkpoint_interval: iterations after which the state comes with the metrics.
+        share_replicas: compute each file once for all honest workers that hold it.
 
     Yields:
         The metrics of each iteration, and the state where one is due.
@@ -33,7 +35,7 @@ def train_in_process(
     Raises:
         ValueError: the batch is larger than the data, or a fault needs worker processes.
     """
-    transport = InProcessTransport(config, dataset, byzantine)
+    transport = InProcessTransport(config, dataset, byzantine, share_replicas=share_replicas)
     yield from ParameterServer(config, dataset, transport, byzantine, state).train(
         checkpoint_interval
     )

@@ -18,7 +18,11 @@ from mlsys_ray.byzshield.voting import digest
 
 
 class WorkerGroup:
-    """Logical workers that share a process; each computes all its files by itself."""
+    """Logical workers that share a process.
+
+    Each computes all its files by itself, unless `share_replicas`: then each file is computed
+    once, for all honest workers that hold it, which sends the same bits in less time.
+    """
 
     def __init__(
         self,
@@ -26,6 +30,8 @@ class WorkerGroup:
         dataset: ImageDataset,
         workers: Sequence[int],
         byzantine: tuple[int, ...],
+        *,
+        share_replicas: bool = False,
     ) -> None:
         self._assignment = config.make_assignment()
         self._workers = tuple(workers)
@@ -36,13 +42,15 @@ class WorkerGroup:
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
+        self._share_replicas = share_replicas
+        self._computed: dict[tuple[int, bool], np.ndarray] = {}
         self._iteration = -1
         self._gradients: dict[tuple[int, int], np.ndarray] = {}
 
     def compute(self, task: Task) -> Answers:
         """Compute the gradients of every worker's files and keep them for `fetch`."""
         start = time.perf_counter()
-        self._iteration, self._gradients = task.iteration, {}
+        self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
         crafted = self._craft(task)
         replies = {worker: self._reply(task, worker, crafted) for worker in self._workers}
@@ -58,7 +66,7 @@ class WorkerGroup:
         if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
             return None
         flip = self._attack.flips_labels
-        truth = np.stack([self._computer.gradient(samples, flip) for samples in task.files])
+        truth = np.stack([self._compute(task, file, flip) for file in range(len(task.files))])
         adversary = replace(self._adversary, iteration=task.iteration)
         return np.broadcast_to(self._attack.craft(truth, adversary), truth.shape)
 
@@ -79,9 +87,16 @@ class WorkerGroup:
     ) -> np.ndarray:
         if crafted is not None and worker in self._adversary.byzantine:
             return crafted[file]
-        gradient = self._computer.gradient(task.files[file])
+        gradient = self._compute(task, file)
         fault = self._faults.get(worker)
         return gradient if fault is None else apply_fault(fault, gradient, self._deadline)
+
+    def _compute(self, task: Task, file: int, flip: bool = False) -> np.ndarray:
+        if not self._share_replicas:
+            return self._computer.gradient(task.files[file], flip)
+        if (file, flip) not in self._computed:
+            self._computed[file, flip] = self._computer.gradient(task.files[file], flip)
+        return self._computed[file, flip]
 
 
 class InProcessTransport:
@@ -92,7 +107,12 @@ class InProcessTransport:
     """
 
     def __init__(
-        self, config: TrainConfig, dataset: ImageDataset, byzantine: tuple[int, ...]
+        self,
+        config: TrainConfig,
+        dataset: ImageDataset,
+        byzantine: tuple[int, ...],
+        *,
+        share_replicas: bool = False,
     ) -> None:
         if any(fault.endswith(":slow") for fault in config.faults):
             raise ValueError(
@@ -100,7 +120,9 @@ class InProcessTransport:
                 " the server would wait for it"
             )
         workers = range(config.make_assignment().num_workers)
-        self._group = WorkerGroup(config, dataset, workers, byzantine)
+        self._group = WorkerGroup(
+            config, dataset, workers, byzantine, share_replicas=share_replicas
+        )
 
     def compute(self, task: Task, deadline: float) -> Answers:
         """See `Transport.compute`."""

@@ -24,6 +24,8 @@ class Place:
     """Folder with the data set; searched before MLSYS_RAY_DATA and the user cache."""
     in_process: bool = False
     """Run all workers in this process, without Ray."""
+    share_replicas: bool = False
+    """Compute each file once for all honest workers that hold it; only with in_process."""
     address: str | None = None
     """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
     processes: int | None = None
@@ -36,6 +38,8 @@ class Place:
             )
         if self.resume and self.run_dir is None:
             raise ValueError("resume needs run_dir, the run directory to go on with")
+        if self.share_replicas and not self.in_process:
+            raise ValueError("share_replicas needs in_process: processes share no gradients")
         ignored = {"address": self.address, "processes": self.processes}
         if self.in_process and (given := [name for name, value in ignored.items() if value]):
             raise ValueError(f"in_process uses no cluster: leave {' and '.join(given)} out")

@@ -82,14 +82,22 @@ class Training:
                 if checkpoint is not None:
                     self.run.write(CHECKPOINT, dump_state(checkpoint))
                 listener.row(row)
-        summary = _summary(self.config, self.byzantine, self.run.path)
+        summary = {
+            **_summary(self.config, self.byzantine, self.run.path),
+            "shared_replicas": self.place.share_replicas,
+        }
         self.run.finish(summary, "done" if summary["decided_files"] else "failed")
 
     def _rows(self, listener: Listener) -> Generator[tuple[Row, ServerState | None]]:
         interval = self.place.checkpoint_interval
         what = self.config, self.dataset, self.byzantine
         if self.place.in_process:
-            yield from train_in_process(*what, state=self.state, checkpoint_interval=interval)
+            yield from train_in_process(
+                *what,
+                state=self.state,
+                checkpoint_interval=interval,
+                share_replicas=self.place.share_replicas,
+            )
             return
         with ray_session(self.place.address) as description:
             from mlsys_ray.cluster.byzshield import train_on_ray

@@ -119,6 +119,12 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
     assert measured(resumed) == measured(whole[4:])
 
 
+@pytest.mark.parametrize("attack", ["alie", "label_flipping"])
+def test_shared_replicas_change_the_time_only(attack):
+    config = TrainConfig(byzantine=3, attack=attack, faults=("4:nan",), **SMALL)
+    assert measured(rows_of(config)) == measured(rows_of(config, share_replicas=True))
+
+
 def test_a_slow_worker_needs_processes():
     with pytest.raises(ValueError, match="a slow worker needs worker processes"):
         rows_of(TrainConfig(faults=("1:slow",), **SMALL))
