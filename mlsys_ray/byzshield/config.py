@@ -52,9 +52,13 @@ class TrainConfig:
     data: str = "digits"
     """Data set: digits (bundled with scikit-learn) or cifar10."""
     model: str = "cnn"
-    """Model: cnn, or `package.module:function` called with (input shape, number of classes)."""
+    """Model: cnn, resnet18 (for images of 32 x 32), or `package.module:function`, which is called
+    with (input shape, number of classes)."""
     batch_size: int = 300
     """Samples of an iteration over all files, b [samples]; a multiple of the number of files."""
+    dirichlet_alpha: float | None = None
+    """Label skew of the files: concentration of a Dirichlet distribution [ratio], small is more
+    skewed; None: no skew (IID)."""
     iterations: int = 150
     """Length of the run [iterations]."""
     learning_rate: float = 0.05
@@ -78,6 +82,12 @@ class TrainConfig:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         _require(0 < self.decay <= 1, "decay", self.decay, "in (0, 1]")
         _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _require(
+            self.dirichlet_alpha is None or self.dirichlet_alpha > 0,
+            "dirichlet_alpha",
+            self.dirichlet_alpha,
+            "positive",
+        )
         _require(self.deadline > 0, "deadline", self.deadline, "positive")
         _require(self.seed >= 0, "seed", self.seed, "at least 0")
         self._check_parts()

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-InputShape = tuple[int, int, int]
+from mlsys_ray.byzshield.resnet import InputShape, resnet18
 
 
 def small_cnn(input_shape: InputShape, num_classes: int) -> torch.nn.Module:
@@ -36,15 +36,23 @@ def small_cnn(input_shape: InputShape, num_classes: int) -> torch.nn.Module:
     )
 
 
+MODELS: dict[str, Callable[[InputShape, int], torch.nn.Module]] = {
+    "cnn": small_cnn,
+    "resnet18": resnet18,
+}
+
+
 def check_model(name: str) -> None:
     """Refuse a name that cannot be a model.
 
     Raises:
-        ValueError: neither `cnn` nor of the form `package.module:function`.
+        ValueError: neither a key of `MODELS` nor of the form `package.module:function`.
     """
     module, _, function = name.partition(":")
-    if name != "cnn" and not (module and function.isidentifier()):
-        raise ValueError(f"model is {name!r}, must be cnn or package.module:function")
+    if name not in MODELS and not (module and function.isidentifier()):
+        raise ValueError(
+            f"model is {name!r}, must be {', '.join(MODELS)} or package.module:function"
+        )
 
 
 def make_model(
@@ -65,8 +73,8 @@ def make_model(
 
 def _model_function(name: str) -> Callable[[InputShape, int], torch.nn.Module]:
     check_model(name)
-    if name == "cnn":
-        return small_cnn
+    if name in MODELS:
+        return MODELS[name]
     module, _, function = name.partition(":")
     try:
         return getattr(importlib.import_module(module), function)

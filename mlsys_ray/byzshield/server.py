@@ -13,6 +13,7 @@ from mlsys_ray.byzshield.data import ImageDataset
 from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
+from mlsys_ray.byzshield.sampling import FileSampler
 from mlsys_ray.byzshield.transport import Task, Transport
 
 Row = dict[str, float | int | None]
@@ -44,17 +45,18 @@ class ParameterServer:
         byzantine: tuple[int, ...],
         state: ServerState | None = None,
     ) -> None:
-        if config.batch_size > len(dataset.train_labels):
-            raise ValueError(
-                f"batch_size is {config.batch_size}, must be at most the"
-                f" {len(dataset.train_labels)} training samples of {dataset.name}"
-            )
         self._config = config
         self._transport = transport
         self._byzantine = frozenset(byzantine)
         self._assignment = config.make_assignment()
         self._rule = config.make_rule()
-        self._num_samples = len(dataset.train_labels)
+        self._sampler = FileSampler(
+            dataset.train_labels,
+            self._assignment.num_files,
+            config.batch_size,
+            config.seed,
+            config.dirichlet_alpha,
+        )
         self._evaluator = Evaluator(config.model, dataset)
         self.state = state or _initial_state(config, dataset)
 
@@ -72,7 +74,7 @@ class ParameterServer:
     def step(self) -> Row:
         """Run one iteration and return its metrics (docs/byzshield.md lists them)."""
         config, state, start = self._config, self.state, time.perf_counter()
-        task = Task(state.iteration, state.parameters, self.files(state.iteration))
+        task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
         outcome = elect(self._assignment, answers.replies, task, self._transport, config.deadline)
@@ -99,18 +101,6 @@ class ParameterServer:
             "seconds_aggregation": stepped - elected,
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
-
-    def files(self, iteration: int) -> np.ndarray:
-        """The training rows of each file, int64 `[f, b/f]`.
-
-        Every epoch has an order of its own, from the seed; what is left of an epoch below a whole
-        batch is not used.
-        """
-        size = self._config.batch_size
-        epoch, position = divmod(iteration, self._num_samples // size)
-        order = np.random.default_rng([self._config.seed, epoch]).permutation(self._num_samples)
-        batch = order[position * size : (position + 1) * size]
-        return batch.reshape(self._assignment.num_files, -1)
 
     def _accuracy_if_due(self) -> float | None:
         done, config = self.state.iteration, self._config

@@ -38,3 +38,11 @@ def test_a_model_of_the_users(tmp_path, monkeypatch):
     assert len(flatten_parameters(make_model("my_models:linear", (1, 8, 8), 10))) == 650
     with pytest.raises(ValueError, match="'my_models:absent', which cannot be imported"):
         make_model("my_models:absent", (1, 8, 8), 10)
+
+
+def test_resnet18_has_the_parameters_of_the_papers_and_no_running_statistics():
+    model = make_model("resnet18", (3, 32, 32), 10)
+    assert len(flatten_parameters(model)) == 11_173_962
+    assert not list(model.buffers())
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
