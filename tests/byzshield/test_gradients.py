@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from mlsys_ray.byzshield.data import Normaliser, load_dataset
+from mlsys_ray.byzshield.data.digits import load_digits
 from mlsys_ray.byzshield.gradients import Evaluator, GradientComputer
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 
@@ -31,7 +32,7 @@ def test_it_is_the_mean_gradient_of_the_loss_whatever_the_threads():
 
 
 def test_flipped_labels_give_the_gradient_of_flipped_labels():
-    dataset = load_dataset("digits")
+    dataset = load_digits()
     computer = GradientComputer("cnn", dataset)
     rows = np.flatnonzero(dataset.train_labels == 2)[:4]
     flipped = computer.gradient(rows, flip=True)

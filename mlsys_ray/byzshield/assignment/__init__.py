@@ -39,7 +39,7 @@ def make_assignment(
     """Build a code from its name and those parameters it needs (None: not given).
 
     With no parameter at all it is the code of the paper's cluster of 15 workers (25 for
-    ramanujan2).
+    ramanujan2). A load that is not given is K / r, where these two are.
 
     Raises:
         ValueError: an unknown scheme; a parameter that is missing, impossible, or contradicts
@@ -53,6 +53,8 @@ def make_assignment(
     given = {"num_workers": num_workers, "load": load, "replication": replication}
     if all(value is None for value in given.values()):
         return SCHEMES[scheme](**PAPER_PARAMETERS[scheme])
+    if load is None and num_workers and replication and num_workers % replication == 0:
+        given["load"] = num_workers // replication
     needed = list(inspect.signature(SCHEMES[scheme]).parameters)
     missing = [name for name in needed if given[name] is None]
     if missing:

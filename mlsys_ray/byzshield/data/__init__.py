@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from mlsys_ray.byzshield.data.base import ImageDataset, Normaliser
@@ -11,6 +12,7 @@ from mlsys_ray.byzshield.data.digits import load_digits
 DATASETS = ("digits", "cifar10")
 
 
+@lru_cache(maxsize=1)
 def load_dataset(name: str, data_dir: Path | None = None) -> ImageDataset:
     """Load a data set by name.
 

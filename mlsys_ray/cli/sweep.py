@@ -1,0 +1,176 @@
+"""The command `mlsys-ray byzshield sweep`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mlsys_ray.cluster.run_reader import Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sweep:
+    """Train over all combinations of schemes, rules, attacks, q, learning rates and seeds.
+
+    An axis that is not given keeps the value of the run's own flag. Each trial takes one CPU;
+    of the learning rates, the table shows the best for each method.
+    """
+
+    config: Annotated[TrainConfig, arg(name="")]
+    schemes: tuple[str, ...] = ()
+    """Axis of scheme."""
+    rules: tuple[str, ...] = ()
+    """Axis of rule."""
+    attacks: tuple[str, ...] = ()
+    """Axis of attack."""
+    byzantine_counts: tuple[int, ...] = ()
+    """Axis of byzantine, q [workers]."""
+    learning_rates: tuple[float, ...] = ()
+    """Axis of learning_rate."""
+    seeds: tuple[int, ...] = ()
+    """Axis of seed."""
+    run_dir: Path | None = None
+    """Folder of the study; given again, only what is missing is run. By default a new one under
+    runs/. On several nodes it must be on a disk that all of them share."""
+    data_dir: Path | None = None
+    """Folder with the data set; searched before MLSYS_RAY_DATA and the user cache."""
+    address: str | None = None
+    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
+    json: bool = False
+    """Print the table as JSON on stdout, too."""
+
+    def run(self) -> ExitCode:
+        """Run what is missing, then write the table, the plots and the report."""
+        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
+        from mlsys_ray.cluster.session import ray_session
+        from mlsys_ray.cluster.sweep import expand, recorded, run_trials
+        from mlsys_ray.report.html import write_report
+
+        configs, refused = expand(self.config, self._axes())
+        folder = self.run_dir or default_run_path("byzshield-sweep")
+        study = {"config": self.config, **self._axes()}
+        say(f"study: {folder}, {len(configs)} trials")
+        with ExitStack() as stack:
+            with usage_errors():
+                run = stack.enter_context(
+                    RunDirectory.create(folder, study, experiment="byzshield-sweep", resume=True)
+                )
+            # Tune reports on stdout, which is for results.
+            with ray_session(self.address) as description, redirect_stdout(sys.stderr):
+                say(description)
+                run_trials(configs, folder / "trials", self.data_dir)
+            found = [recorded(folder / "trials", config) for config in configs]
+            runs = [trial for trial in found if trial is not None]
+            table = best_rates(runs)
+            run.save_table("accuracy", table + [_refusal(*item) for item in refused])
+            for name, figure in _figures(table, runs):
+                run.save_plot(name, figure)
+            missing = len(configs) - len(runs)
+            run.finish({"trials": len(configs), "failed": missing, "refused": len(refused)})
+        report = write_report([folder], folder / "report.html")
+        if table:
+            print_table([_shown(row) for row in table])
+        for point, reason in refused:
+            say(f"refused: {point}: {reason}")
+        say(f"report: {report.path}")
+        if self.json:
+            print_json(table)
+        return ExitCode.SOME_TRIALS_FAILED if missing else ExitCode.DONE
+
+    def _axes(self) -> dict[str, Sequence[Any]]:
+        axes: dict[str, Sequence[Any]] = {
+            "scheme": self.schemes,
+            "rule": self.rules,
+            "attack": self.attacks,
+            "byzantine": self.byzantine_counts,
+            "learning_rate": self.learning_rates,
+            "seed": self.seeds,
+        }
+        return {name: values for name, values in axes.items() if values}
+
+
+def best_rates(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row for each method and adversary: the learning rate that did best over the seeds.
+
+    Accuracies are means of the last 5 evaluations, as the paper's are read from its figures.
+    """
+    groups: dict[tuple[Any, ...], dict[float, list[Run]]] = {}
+    for run in runs:
+        method = tuple(run.config[name] for name in ("attack", "byzantine", "scheme", "rule"))
+        groups.setdefault(method, {}).setdefault(run.config["learning_rate"], []).append(run)
+    rows = []
+    for (attack, byzantine, scheme, rule), rates in sorted(groups.items(), key=repr):
+        rate, chosen = max(rates.items(), key=lambda item: _mean_accuracy(item[1]))
+        accuracies = [run.summary["late_accuracy"] for run in chosen]
+        rows.append(
+            {
+                "attack": attack,
+                "byzantine": byzantine,
+                "scheme": scheme,
+                "rule": rule,
+                "distortion": chosen[0].summary["distortion"],
+                "learning_rate": rate,
+                "rates_tried": len(rates),
+                "seeds": len(chosen),
+                "accuracy": _mean_accuracy(chosen),
+                "lowest": min(accuracies),
+                "highest": max(accuracies),
+                "seconds_per_iteration": chosen[0].summary["seconds_per_iteration"],
+                "reason": None,
+            }
+        )
+    return rows
+
+
+def _mean_accuracy(runs: Sequence[Run]) -> float:
+    return sum(run.summary["late_accuracy"] for run in runs) / len(runs)
+
+
+def _refusal(point: dict[str, Any], reason: str) -> dict[str, Any]:
+    return {**point, "reason": reason}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("attack", "byzantine", "scheme", "rule", "distortion", "learning_rate", "accuracy")
+    return {"q" if name == "byzantine" else name: row[name] for name in names} | {
+        "range": f"{row['lowest']:.3f} to {row['highest']:.3f}"
+    }
+
+
+def _figures(table: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[tuple[str, Any]]:
+    """A picture for each attack, as the paper's Figures 2 to 8: accuracy of each method."""
+    from mlsys_ray.report.plots import Curve, curves
+
+    figures = []
+    for attack in dict.fromkeys(row["attack"] for row in table):
+        lines = []
+        for slot, row in enumerate(row for row in table if row["attack"] == attack):
+            run = next(run for run in runs if _is_of(run, row))
+            metrics = run.metrics.dropna(subset=["test_accuracy"])
+            lines.append(
+                Curve(
+                    label=f"{row['scheme']}, {row['rule']}, q = {row['byzantine']}",
+                    slot=slot,
+                    x=metrics["iteration"].to_numpy(float),
+                    y=metrics["test_accuracy"].to_numpy(float),
+                )
+            )
+        figure = curves(lines, x_label="iteration", y_label="test accuracy")
+        figures.append((f"accuracy under {attack or 'no attack'}", figure))
+    return figures
+
+
+def _is_of(run: Run, row: dict[str, Any]) -> bool:
+    names = ("attack", "byzantine", "scheme", "rule", "learning_rate")
+    return all(run.config[name] == row[name] for name in names)
