@@ -102,7 +102,7 @@ class Demo:
         return load_run(path).summary
 
     def _distortion(self, path: Path) -> list[dict[str, Any]]:
-        from mlsys_ray.byzshield.reproduction import reproduce_distortion
+        from mlsys_ray.byzshield.paper.distortion import reproduce_distortion
         from mlsys_ray.cluster.run_directory import RunDirectory
 
         config = {"max_byzantine": MAX_BYZANTINE}

@@ -20,12 +20,14 @@ from mlsys_ray.cli.demo import Demo
 from mlsys_ray.cli.doctor import Doctor
 from mlsys_ray.cli.fetch import Fetch
 from mlsys_ray.cli.report import Compare, Report
+from mlsys_ray.cli.reproduce import Reproduce
 from mlsys_ray.cli.sweep import Sweep
 from mlsys_ray.exit_codes import EnvironmentMissingError, ExitCode
 
 Byzshield = (
     Annotated[Train, subcommand("train")]
     | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Reproduce, subcommand("reproduce")]
     | Annotated[Distortion, subcommand("distortion")]
 )
 AnyCommand = (

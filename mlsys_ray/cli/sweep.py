@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
 from mlsys_ray.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from mlsys_ray.cluster.run_reader import Run
 
 
@@ -33,7 +35,7 @@ class Sweep:
     rules: tuple[str, ...] = ()
     """Axis of rule."""
     attacks: tuple[str, ...] = ()
-    """Axis of attack."""
+    """Axis of attack, each a name or name:strength, as in alie:1.0."""
     byzantine_counts: tuple[int, ...] = ()
     """Axis of byzantine, q [workers]."""
     learning_rates: tuple[float, ...] = ()
@@ -57,7 +59,8 @@ class Sweep:
         from mlsys_ray.cluster.sweep import expand, recorded, run_trials
         from mlsys_ray.report.html import write_report
 
-        configs, refused = expand(self.config, self._axes())
+        with usage_errors():
+            configs, refused = expand(self.config, self._axes())
         folder = self.run_dir or default_run_path("byzshield-sweep")
         study = {"config": self.config, **self._axes()}
         say(f"study: {folder}, {len(configs)} trials")
@@ -148,29 +151,31 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figures(table: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[tuple[str, Any]]:
+def _figures(table: Sequence[dict[str, Any]], runs: Sequence[Run]) -> Iterator[tuple[str, Figure]]:
     """A picture for each attack, as the paper's Figures 2 to 8: accuracy of each method."""
-    from mlsys_ray.report.plots import Curve, curves
-
-    figures = []
     for attack in dict.fromkeys(row["attack"] for row in table):
-        lines = []
-        for slot, row in enumerate(row for row in table if row["attack"] == attack):
-            run = next(run for run in runs if _is_of(run, row))
-            metrics = run.metrics.dropna(subset=["test_accuracy"])
-            lines.append(
-                Curve(
-                    label=f"{row['scheme']}, {row['rule']}, q = {row['byzantine']}",
-                    slot=slot,
-                    x=metrics["iteration"].to_numpy(float),
-                    y=metrics["test_accuracy"].to_numpy(float),
-                )
+        chosen = {
+            f"{row['scheme']}, {row['rule']}, q = {row['byzantine']}": next(
+                run for run in runs if _is_of(run, row)
             )
-        figure = curves(lines, x_label="iteration", y_label="test accuracy")
-        figures.append((f"accuracy under {attack or 'no attack'}", figure))
-    return figures
+            for row in table
+            if row["attack"] == attack
+        }
+        yield f"accuracy under {attack or 'no attack'}", accuracy_figure(chosen)
 
 
 def _is_of(run: Run, row: dict[str, Any]) -> bool:
     names = ("attack", "byzantine", "scheme", "rule", "learning_rate")
     return all(run.config[name] == row[name] for name in names)
+
+
+def accuracy_figure(runs: Mapping[str, Run]) -> Figure:
+    """Test accuracy by iteration of some runs, by their label."""
+    from mlsys_ray.report.plots import Curve, curves
+
+    lines = []
+    for slot, (label, run) in enumerate(runs.items()):
+        metrics = run.metrics.dropna(subset=["test_accuracy"])
+        x, y = (metrics[name].to_numpy(float) for name in ("iteration", "test_accuracy"))
+        lines.append(Curve(label=label, slot=slot, x=x, y=y))
+    return curves(lines, x_label="iteration", y_label="test accuracy")

@@ -28,16 +28,20 @@ def expand(
 ) -> tuple[list[TrainConfig], list[tuple[dict[str, Any], str]]]:
     """All combinations of the axes' values around a base point.
 
-    A baseline has as many workers as the codes beside it, and no replication or load.
+    A baseline has as many workers as the codes beside it, and no replication or load. An attack
+    may carry its strength: `alie:1.0`.
 
     Returns:
         (valid configs, combinations that are refused with the reason why).
     """
     configs, refused = [], []
     for values in product(*axes.values()):
-        point = dict(zip(axes, values, strict=True))
+        point: dict[str, Any] = dict(zip(axes, values, strict=True))
         if point.get("scheme") == "baseline":
             point |= {"replication": None, "load": None}
+        if ":" in (point.get("attack") or ""):
+            point["attack"], _, strength = point["attack"].partition(":")
+            point["attack_strength"] = float(strength)
         try:
             configs.append(replace(base, **point))
         except ValueError as error:

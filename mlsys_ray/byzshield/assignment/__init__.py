@@ -53,17 +53,18 @@ def make_assignment(
     given = {"num_workers": num_workers, "load": load, "replication": replication}
     if all(value is None for value in given.values()):
         return SCHEMES[scheme](**PAPER_PARAMETERS[scheme])
-    if load is None and num_workers and replication and num_workers % replication == 0:
-        given["load"] = num_workers // replication
     needed = list(inspect.signature(SCHEMES[scheme]).parameters)
-    missing = [name for name in needed if given[name] is None]
+    known = dict(given)
+    if load is None and num_workers and replication and num_workers % replication == 0:
+        known["load"] = num_workers // replication
+    missing = [name for name in needed if known[name] is None]
     if missing:
         raise ValueError(f"{scheme} needs {' and '.join(needed)}; missing: {', '.join(missing)}")
-    assignment = SCHEMES[scheme](**{name: given[name] for name in needed})
+    assignment = SCHEMES[scheme](**{name: known[name] for name in needed})
     for name, value in given.items():
         actual = getattr(assignment, name)
         if value is not None and value != actual:
-            wanted = ", ".join(f"{name}={given[name]}" for name in needed)
+            wanted = ", ".join(f"{name}={known[name]}" for name in needed)
             raise ValueError(f"{name} is {value}, but {scheme} with {wanted} has {name} {actual}")
     return assignment
 

@@ -1,4 +1,4 @@
-"""The paper's distortion tables beside what is computed here."""
+"""The distortion tables of the paper (Tables 3 to 6) beside what is computed here."""
 
 from __future__ import annotations
 

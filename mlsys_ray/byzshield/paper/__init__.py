@@ -1,0 +1,1 @@
+"""What the paper printed, and how to run it again."""
