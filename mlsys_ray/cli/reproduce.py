@@ -51,7 +51,7 @@ class Reproduce:
         from mlsys_ray.report.html import write_report
 
         folder = self.run_dir or default_run_path(f"byzshield-reproduce-{self.scale}")
-        study = {"scale": self.scale, "figures": self.figures, "seeds": self.seeds}
+        study = {"scale": self.scale}
         chosen = [series for series in FIGURES if series.figure in self.figures]
         configs = {
             series: [run_config(series, self.scale, seed) for seed in self.seeds]
