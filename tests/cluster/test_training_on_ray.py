@@ -1,0 +1,102 @@
+"""Training over actors: the same numbers as in one process, whatever workers do."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import load_dataset
+from mlsys_ray.byzshield.training import train_in_process
+
+SMALL = {"batch_size": 75, "iterations": 6, "eval_interval": 3}
+
+
+@pytest.fixture
+def train(cluster):
+    from mlsys_ray.cluster.byzshield import train_on_ray
+
+    def run(config, num_processes=2, **options):
+        return train_on_ray(
+            config,
+            load_dataset("digits"),
+            config.byzantine_set(),
+            num_processes=num_processes,
+            **options,
+        )
+
+    return run
+
+
+def measured(rows):
+    """The metrics that are neither times nor of the transport."""
+    left_out = ("seconds_", "bytes_")
+    return [
+        {name: value for name, value in row.items() if not name.startswith(left_out)}
+        for row, _ in rows
+    ]
+
+
+def in_process(config, **options):
+    return list(train_in_process(config, load_dataset("digits"), config.byzantine_set(), **options))
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_the_curve_is_that_of_one_process(train, num_processes):
+    config = TrainConfig(byzantine=3, attack="alie", **SMALL)
+    assert measured(train(config, num_processes)) == measured(in_process(config))
+
+
+def test_it_goes_on_from_a_checkpoint(train):
+    config = TrainConfig(byzantine=3, attack="alie", **SMALL)
+    whole = in_process(config, checkpoint_interval=3)
+    assert measured(train(config, state=whole[2][1])) == measured(whole[3:])
+
+
+@pytest.mark.parametrize("fault", ["nan", "shape", "dtype", "error"])
+def test_a_faulty_worker_costs_nothing_but_an_event(train, fault):
+    clean = in_process(TrainConfig(**SMALL))
+    faulty = list(train(TrainConfig(faults=(f"4:{fault}",), **SMALL)))
+    assert [row["test_accuracy"] for row, _ in faulty] == [row["test_accuracy"] for row, _ in clean]
+    event = "event_error" if fault == "error" else "event_outvoted"
+    assert all(row[event] > 0 for row, _ in faulty)
+
+
+def test_a_late_worker_is_an_erasure_and_the_run_goes_on(train):
+    config = TrainConfig(
+        faults=("4:slow",), deadline=1.0, **{**SMALL, "iterations": 3, "eval_interval": 1}
+    )
+    rows = list(train(config, num_processes=15 // 3))
+    assert len(rows) == 3
+    assert all(row["event_late"] > 0 for row, _ in rows)
+
+
+def test_a_killed_worker_process_is_an_erasure_comes_back_and_the_run_finishes(train):
+    config = TrainConfig(**{**SMALL, "iterations": 60, "eval_interval": 20})
+    rows = train(config, num_processes=3)
+    seen = [next(rows)]
+    victim = _worker_pids()[0]
+    os.kill(victim, signal.SIGKILL)
+    seen += list(rows)
+    assert len(seen) == 60
+    erased = sum(row[f"event_{kind}"] for row, _ in seen for kind in ("dead", "late", "lost"))
+    assert erased >= 5
+    last = seen[-1][0]
+    assert last["event_dead"] == last["event_late"] == 0
+    assert last["decided_files"] == 25
+
+
+def _worker_pids():
+    """Processes that run logical workers."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any("WorkerProcess" in part for part in process.info["cmdline"] or [])
+    ]
+
+
+@pytest.mark.parametrize("num_processes", [0, 16])
+def test_processes_out_of_range_are_refused(train, num_processes):
+    with pytest.raises(ValueError, match="must be 1 to the 15 workers"):
+        next(train(TrainConfig(**SMALL), num_processes))
