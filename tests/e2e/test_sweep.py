@@ -1,0 +1,87 @@
+"""Studies on Ray Tune, as a user runs them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+POINT = ["--batch-size", "75", "--iterations", "6", "--eval-interval", "2"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "mlsys_ray", "byzshield", *map(str, arguments)]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=250)
+
+
+def test_a_study_killed_half_way_goes_on_and_runs_nothing_twice(tmp_path):
+    axes = [
+        *("--schemes", "mols", "frc", "baseline", "--attacks", "alie:1.0", "constant"),
+        *("--byzantine-counts", 3, "--rules", "median", "bulyan", "--seeds", 0, 1),
+    ]
+    study = ["sweep", *POINT, *axes, "--run-dir", tmp_path / "study"]
+    with subprocess.Popen(
+        command(*study), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 100
+        while not (before := finished(tmp_path)):
+            assert time.monotonic() < deadline, "no trial finished"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+    result = run(*study, "--json")
+    assert result.returncode == 0, result.stderr[-2000:]
+    after = finished(tmp_path)
+    assert {path: after[path] for path in before} == before
+    # DETOX has 5 votes, too few for Bulyan with one of them distorted.
+    rows = json.loads(result.stdout)
+    assert len(after) == (3 * 2 - 1) * 2 * 2
+    assert {(row["scheme"], row["rule"]) for row in rows} == {
+        ("mols", "median"),
+        ("mols", "bulyan"),
+        ("frc", "median"),
+        ("baseline", "median"),
+        ("baseline", "bulyan"),
+    }
+    assert "refused: {'scheme': 'frc', 'rule': 'bulyan'" in result.stderr
+    assert (tmp_path / "study/report.html").exists()
+    plots = {plot.stem for plot in (tmp_path / "study/plots").iterdir()}
+    assert plots == {"accuracy under alie", "accuracy under constant"}
+
+
+def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path):
+    faults = [f"{worker}:error" for worker in range(15)]
+    study = ["--schemes", "mols", "--seeds", 0, 1, "--run-dir", tmp_path / "study"]
+    result = run("sweep", *POINT, "--faults", *faults, *study)
+    assert result.returncode == 3
+    statuses = [
+        json.loads(file.read_text())["status"]
+        for file in (tmp_path / "study/trials").glob("*/summary.json")
+    ]
+    assert statuses == ["failed", "failed"]
+
+
+@pytest.mark.slow
+def test_reproduce_prints_paper_and_here(tmp_path):
+    result = run(
+        *("reproduce", "--figures", 9, 10, "--max-byzantine", 6, "--run-dir", tmp_path, "--json")
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    tables = json.loads(result.stdout)
+    assert all(row["difference"] == 0 for row in tables["distortion"])
+    assert len(tables["accuracy"]) == 4
+    assert all(row["here"] > 0 for row in tables["accuracy"])
+    assert (tmp_path / "plots/figure 09.png").exists()
+
+
+def finished(folder):
+    """When the summary of each finished trial was written, by trial."""
+    return {
+        path.parent.name: path.stat().st_mtime_ns
+        for path in (folder / "study/trials").glob("*/summary.json")
+        if json.loads(path.read_text())["status"] == "done"
+    }
