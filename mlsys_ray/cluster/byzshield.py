@@ -84,13 +84,15 @@ class RayTransport:
             for workers in self._workers
         ]
         self._hanging: dict[int, ray.ObjectRef] = {}
-        starts = [process.ready.remote() for process in self._processes]
+        starts: list[Any] = [process.ready.remote() for process in self._processes]
         ray.wait(starts, num_returns=len(starts), timeout=START_SECONDS)
 
     def compute(self, task: Task, deadline: float) -> Answers:
         """See `Transport.compute`."""
         shared = ray.put(task)
-        calls = {index: self._processes[index].compute.remote(shared) for index in self._free()}
+        calls: dict[int, Any] = {
+            index: self._processes[index].compute.remote(shared) for index in self._free()
+        }
         answers = self._collect(calls, deadline)
         replies: dict[int, Reply] = {}
         seconds, received = [0.0], 0
@@ -116,7 +118,7 @@ class RayTransport:
         for worker, file in wanted:
             if (index := self._home[worker]) in free:
                 by_process.setdefault(index, []).append((worker, file))
-        calls = {
+        calls: dict[int, Any] = {
             index: self._processes[index].fetch.remote(iteration, pairs)
             for index, pairs in by_process.items()
         }
