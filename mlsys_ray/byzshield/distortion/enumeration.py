@@ -6,6 +6,8 @@ least j chosen holders, for j = 0 .. r'; adding a worker is two bit operations p
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -35,7 +37,7 @@ def initial_levels(assignment: Assignment, chosen: tuple[int, ...]) -> np.ndarra
 
 
 @njit(cache=True, inline="always")
-def _ones(x: np.uint64) -> np.int64:
+def _ones(x: np.uint64) -> Any:
     """Number of set bits of a word; LLVM turns this into the processor's own instruction."""
     x -= (x >> _ONE) & _M1
     x = (x & _M2) + ((x >> _TWO) & _M2)
