@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mlsys_ray.cluster.session import configure_environment
+
+# Before anything imports ray, as collecting doctests does.
+configure_environment()
+
 
 @pytest.fixture
 def shared_data() -> Path:

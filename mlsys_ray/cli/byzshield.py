@@ -88,6 +88,10 @@ class Distortion:
     """Workers, K [workers]; for baseline and frc, the others imply it."""
     byzantine: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
     """Numbers of Byzantine workers, q [workers]."""
+    time_limit: float | None = None
+    """For each q; the best set found by then is marked as not exact [seconds]."""
+    details: bool = False
+    """Add the bound from pairs of workers and a worst set to the JSON."""
     json: bool = False
     """Print the rows as JSON on stdout, too."""
 
@@ -105,7 +109,10 @@ class Distortion:
                 load=self.load,
                 replication=self.replication,
             )
-            rows = [distortion_row(assignment, q) for q in self.byzantine]
+            rows = [
+                distortion_row(assignment, q, time_limit=self.time_limit, details=self.details)
+                for q in self.byzantine
+            ]
         one = rows[0]
         print_table(
             [_paper_symbols(row) for row in rows],

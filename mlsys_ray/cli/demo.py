@@ -18,7 +18,7 @@ METHODS = {
 }
 ATTACKS = {"alie": "alie", "no-attack": None}
 NUM_BYZANTINE = 3
-MAX_BYZANTINE = 9
+MAX_BYZANTINE = 13
 
 
 def demo_config(scheme: str, attack: str | None, seed: int) -> TrainConfig:

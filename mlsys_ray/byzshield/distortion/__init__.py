@@ -1,6 +1,12 @@
 """Worst-case distortion of an assignment: what q Byzantine workers can do at most."""
 
-from mlsys_ray.byzshield.distortion.bounds import baseline_epsilon, frc_epsilon, gamma
+from mlsys_ray.byzshield.distortion.bounds import (
+    baseline_epsilon,
+    frc_epsilon,
+    gamma,
+    pair_bound,
+    upper_bound,
+)
 from mlsys_ray.byzshield.distortion.table import DistortionRow, distortion_row
 from mlsys_ray.byzshield.distortion.worst_case import (
     WorstCase,
@@ -16,5 +22,7 @@ __all__ = [
     "distortion_row",
     "frc_epsilon",
     "gamma",
+    "pair_bound",
+    "upper_bound",
     "worst_case",
 ]

@@ -36,6 +36,11 @@ def initial_levels(assignment: Assignment, chosen: tuple[int, ...]) -> np.ndarra
     return levels
 
 
+def reach(levels: np.ndarray, load: int, picks: int) -> int:
+    """A bound on the files that a set with these levels distorts after `picks` more workers."""
+    return int(_bound(levels[None], 0, load, picks))
+
+
 @njit(cache=True, inline="always")
 def _ones(x: np.uint64) -> Any:
     """Number of set bits of a word; LLVM turns this into the processor's own instruction."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from mlsys_ray.byzshield.assignment import Assignment
-from mlsys_ray.byzshield.distortion.bounds import baseline_epsilon, frc_epsilon, gamma
+from mlsys_ray.byzshield.distortion.bounds import baseline_epsilon, frc_epsilon, gamma, pair_bound
 from mlsys_ray.byzshield.distortion.worst_case import worst_case
 
-DistortionRow = dict[str, float | int | bool | None]
+DistortionRow = dict[str, Any]
 
 
-def distortion_row(assignment: Assignment, num_byzantine: int) -> DistortionRow:
+def distortion_row(
+    assignment: Assignment,
+    num_byzantine: int,
+    *,
+    time_limit: float | None = None,
+    details: bool = False,
+) -> DistortionRow:
     """One row of the tables.
+
+    Args:
+        assignment: the code.
+        num_byzantine: q.
+        time_limit: see `worst_case` [seconds].
+        details: add pair_bound (another bound on c_max [files]) and worst_set (sorted workers).
 
     Returns:
         num_workers K, num_files f, load l, replication r, byzantine q, c_max [files], epsilon =
@@ -23,9 +36,9 @@ def distortion_row(assignment: Assignment, num_byzantine: int) -> DistortionRow:
         ValueError: q is below 0 or above K.
     """
     start = time.perf_counter()
-    worst = worst_case(assignment, num_byzantine)
+    worst = worst_case(assignment, num_byzantine, time_limit=time_limit)
     seconds = time.perf_counter() - start
-    return {
+    row = {
         "num_workers": assignment.num_workers,
         "num_files": assignment.num_files,
         "load": assignment.load,
@@ -39,3 +52,7 @@ def distortion_row(assignment: Assignment, num_byzantine: int) -> DistortionRow:
         "exact": worst.exact,
         "seconds": seconds,
     }
+    if not details:
+        return row
+    bound = pair_bound(assignment, num_byzantine)
+    return row | {"pair_bound": bound, "worst_set": list(worst.byzantine)}

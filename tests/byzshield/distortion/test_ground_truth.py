@@ -20,6 +20,8 @@ from mlsys_ray.byzshield.distortion import (
     count_worst_sets,
     distortion_row,
     gamma,
+    pair_bound,
+    upper_bound,
     worst_case,
 )
 
@@ -28,14 +30,18 @@ TABLES = {
     "Table 3": (mols(5, 3), 2, (1, 3, 5, 8, 12, 14, 17)),
     "Table 3, Ramanujan": (ramanujan1(5, 3), 2, (1, 3, 5, 8, 12, 14, 17)),
     "Table 4": (ramanujan2(5, 5), 3, (1, 1, 2, 4, 5, 7, 9, 12, 14, 17, 19)),
-    "Table 5": (mols(7, 5), 3, (1, 1, 2, 4, 5, 8, 10)),
+    "Table 5 and beyond": (mols(7, 5), 3, (1, 1, 2, 4, 5, 8, 10, 11, 14, 16, 20, 24, 27)),
+    "Table 5, Ramanujan": (ramanujan1(7, 5), 3, (1, 1, 2, 4, 5, 8, 10, 11, 14, 16)),
     "Table 6": (mols(7, 3), 2, (1, 3, 5, 8, 12, 16, 21, 25, 29)),
     "Table 6, Ramanujan": (ramanujan1(7, 3), 2, (1, 3, 5, 8, 12, 16, 21, 25, 29)),
     "K = 9": (ramanujan2(3, 3), 1, (0, 1, 3, 5, 6)),
     "K = 9, m = 6": (ramanujan2(6, 3), 1, (0, 2, 6, 10, 12)),
     "K = 12": (mols(4, 3), 1, (0, 1, 3, 5, 8, 12)),
-    "K = 24": (mols(8, 3), 1, (0, 1, 3, 5, 8, 12, 16, 21, 27)),
-    "K = 25, m = 10": (ramanujan2(10, 5), 1, (0, 0, 2, 2, 4, 8, 10, 14, 18)),
+    "K = 24": (mols(8, 3), 1, (0, 1, 3, 5, 8, 12, 16, 21, 27, 33, 40, 48)),
+    "K = 25, m = 10": (ramanujan2(10, 5), 1, (0, 0, 2, 2, 4, 8, 10, 14, 18, 24, 28, 34)),
+    "K = 27": (mols(9, 3), 1, (0, 1, 3, 5, 8, 12, 16, 21, 27, 33, 39, 45, 48)),
+    "K = 33": (mols(11, 3), 1, (0, 1, 3, 5, 8, 12, 16, 21, 27, 33, 40, 48)),
+    "K = 40": (mols(8, 5), 1, (0, 0, 1, 1, 2, 4, 6, 7, 9, 11)),
 }
 
 
@@ -46,9 +52,22 @@ def test_c_max_is_that_of_the_tables(code, first, expected):
 
 
 @pytest.mark.slow
-def test_the_rest_of_table_5():
-    expected = {10: 11, 11: 14, 12: 16, 13: 20}
+def test_more_than_the_paper_could_do():
+    expected = {16: 30, 17: 33}
     assert {q: worst_case(mols(7, 5), q).c_max for q in expected} == expected
+    assert worst_case(mols(8, 5), 11).c_max == 14
+
+
+def test_codes_with_closed_forms_take_no_time_at_any_size():
+    assert worst_case(frc(100, 5), 20).byzantine[:8] == (0, 1, 2, 3, 4, 5, 6, 7)
+    assert worst_case(baseline(100), 40).byzantine == tuple(range(40))
+
+
+def test_what_was_found_in_the_time_is_marked_as_not_proved():
+    found = worst_case(ramanujan2(7, 7), 20, time_limit=0.5)
+    assert not found.exact
+    assert len(found.byzantine) == 20
+    assert ramanujan2(7, 7).distorted_by(found.byzantine).sum() == found.c_max > 0
 
 
 @pytest.mark.parametrize(
@@ -117,6 +136,15 @@ def test_gamma_is_that_of_the_tables(code, expected):
         assert gamma(code, num_byzantine) == pytest.approx(value, abs=0.006)
 
 
+def test_the_pair_bound_is_the_squared_thirds_where_r_is_3_and_never_too_small():
+    thirds = [q * q // 3 for q in range(15)]
+    assert [pair_bound(mols(11, 3), q) for q in range(15)] == thirds
+    for code, first, expected in TABLES.values():
+        for q, c_max in enumerate(expected, start=first):
+            assert c_max <= pair_bound(code, q)
+    assert pair_bound(baseline(5), 2) is None
+
+
 def test_frc_and_baseline_follow_their_formulas():
     for q in range(13):
         assert worst_case(frc(25, 5), q).c_max == q // 3
@@ -161,8 +189,7 @@ def test_worst_cases_are_those_of_brute_force(code, data):
     assert found.c_max == max(values)
     assert found.byzantine == sets[values.index(max(values))]
     assert count_worst_sets(code, q) == values.count(max(values))
-    bound = gamma(code, q)
-    assert bound is None or q == 0 or found.c_max <= bound + 1e-9
+    assert found.c_max <= upper_bound(code, q)
 
 
 @pytest.mark.parametrize(("code", "q"), [(mols(5, 3), 5), (mols(7, 3), 6), (ramanujan2(5, 5), 6)])
