@@ -47,6 +47,11 @@ class WorkerGroup:
         self._iteration = -1
         self._gradients: dict[tuple[int, int], np.ndarray] = {}
 
+    @property
+    def held(self) -> dict[int, tuple[int, ...]]:
+        """The files of each worker here."""
+        return {worker: self._assignment.files_of(worker) for worker in self._workers}
+
     def compute(self, task: Task) -> Answers:
         """Compute the gradients of every worker's files and keep them for `fetch`."""
         start = time.perf_counter()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,8 +69,7 @@ class Reproduce:
             print_table(distortion, title="Tables 3 to 6")
             trials = [config for several in configs.values() for config in several]
             if trials:
-                # Tune reports on stdout, which is for results.
-                with ray_session(self.address) as description, redirect_stdout(sys.stderr):
+                with ray_session(self.address) as description:
                     say(description)
                     run_trials(trials, folder / "trials", self.data_dir)
             runs = {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,8 +68,7 @@ class Sweep:
                 run = stack.enter_context(
                     RunDirectory.create(folder, study, experiment="byzshield-sweep", resume=True)
                 )
-            # Tune reports on stdout, which is for results.
-            with ray_session(self.address) as description, redirect_stdout(sys.stderr):
+            with ray_session(self.address) as description:
                 say(description)
                 run_trials(configs, folder / "trials", self.data_dir)
             found = [recorded(folder / "trials", config) for config in configs]

@@ -30,6 +30,8 @@ class Place:
     """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
     processes: int | None = None
     """Worker processes, among which the workers are shared out; by default one a CPU."""
+    encrypt: bool = False
+    """Encrypt what travels between server and worker processes (CURVE)."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_interval < 1:
@@ -40,6 +42,6 @@ class Place:
             raise ValueError("resume needs run_dir, the run directory to go on with")
         if self.share_replicas and not self.in_process:
             raise ValueError("share_replicas needs in_process: processes share no gradients")
-        ignored = {"address": self.address, "processes": self.processes}
+        ignored = {"address": self.address, "processes": self.processes, "encrypt": self.encrypt}
         if self.in_process and (given := [name for name, value in ignored.items() if value]):
             raise ValueError(f"in_process uses no cluster: leave {' and '.join(given)} out")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def token_source() -> str | None:
 def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[str]:
     """A Ray cluster for the duration of the block.
 
-    One that this process is connected to already is used and left running.
+    One that this process is connected to already is used and left running. Inside, what is printed
+    goes to stderr: Ray prints where nobody asked it to, and stdout is for results.
 
     Args:
         address: `host:port` or `auto` of a running cluster; None takes RAY_ADDRESS, and where
@@ -86,7 +87,8 @@ def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iter
             ) from error
         description = _describe("attached to")
     try:
-        yield description
+        with redirect_stdout(sys.stderr):
+            yield description
     finally:
         ray.shutdown()
 

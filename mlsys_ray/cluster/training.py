@@ -109,6 +109,7 @@ class Training:
                 num_processes=self.place.processes,
                 state=self.state,
                 checkpoint_interval=interval,
+                encrypt=self.place.encrypt,
             )
             with closing(rows):
                 yield from rows

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import psutil
 import pytest
@@ -73,18 +74,42 @@ def test_a_late_worker_is_an_erasure_and_the_run_goes_on(train):
 
 
 def test_a_killed_worker_process_is_an_erasure_comes_back_and_the_run_finishes(train):
-    config = TrainConfig(**{**SMALL, "iterations": 60, "eval_interval": 20})
+    config = TrainConfig(**{**SMALL, "iterations": 5000, "eval_interval": 5000})
     rows = train(config, num_processes=3)
-    seen = [next(rows)]
-    victim = _worker_pids()[0]
-    os.kill(victim, signal.SIGKILL)
-    seen += list(rows)
-    assert len(seen) == 60
-    erased = sum(row[f"event_{kind}"] for row, _ in seen for kind in ("dead", "late", "lost"))
-    assert erased >= 5
-    last = seen[-1][0]
-    assert last["event_dead"] == last["event_late"] == 0
-    assert last["decided_files"] == 25
+    next(rows)
+    os.kill(_worker_pids()[0], signal.SIGKILL)
+    assert _erased(wait_for(rows, lambda row: _erased(row) > 0)) == 5
+    back = wait_for(rows, lambda row: _erased(row) == 0)
+    assert back["decided_files"] == 25
+    rows.close()
+
+
+def test_a_hanging_worker_process_is_an_erasure_and_is_replaced(train):
+    config = TrainConfig(**{**SMALL, "iterations": 5000, "eval_interval": 5000}, deadline=1.0)
+    rows = train(config, num_processes=3)
+    next(rows)
+    before = set(_worker_pids())
+    victim = min(before)
+    os.kill(victim, signal.SIGSTOP)
+    assert _erased(wait_for(rows, lambda row: _erased(row) > 0)) == 5
+    assert wait_for(rows, lambda row: _erased(row) == 0)["decided_files"] == 25
+    assert victim not in _worker_pids()
+    rows.close()
+
+
+def wait_for(rows, condition, seconds=60.0):
+    """The first row that meets a condition."""
+    deadline = time.monotonic() + seconds
+    for row, _ in rows:
+        if condition(row):
+            return row
+        assert time.monotonic() < deadline
+    raise AssertionError("the run ended before that")
+
+
+def _erased(row):
+    """Workers of which nothing came."""
+    return row["event_dead"] + row["event_late"]
 
 
 def _worker_pids():

@@ -1,0 +1,160 @@
+"""The parameter server and the worker processes as Ray actors.
+
+Ray starts and ends processes here and does nothing else with workers: what a worker method
+returns or raises is never read, because reading it would run code that the worker chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import ray
+import ray.util
+from ray.actor import ActorHandle
+
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.models import flatten_parameters, make_model
+from mlsys_ray.byzshield.server import ParameterServer, Row, ServerState
+from mlsys_ray.byzshield.voting import DIGEST_BYTES
+from mlsys_ray.byzshield.worker import WorkerGroup
+from mlsys_ray.cluster.byzshield.contact import Contact
+from mlsys_ray.cluster.byzshield.hub import Hub
+from mlsys_ray.cluster.byzshield.transport import SocketTransport
+from mlsys_ray.cluster.byzshield.worker_loop import serve
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class WorkerProcess:
+    """One process with one or more logical workers, stateless between iterations."""
+
+    def serve(
+        self,
+        config: TrainConfig,
+        dataset: ImageDataset,
+        workers: tuple[int, ...],
+        byzantine: tuple[int, ...],
+        contact: Contact,
+        num_parameters: int,
+    ) -> None:
+        """Answer the server until it says stop; the caller must never get the result."""
+        group = WorkerGroup(config, dataset, workers, byzantine)
+        serve(contact, group, config.make_assignment().num_files, num_parameters)
+
+
+class RayProcess:
+    """A `WorkerProcess` as the transport sees it."""
+
+    def __init__(self, actor: ActorHandle, serving: ray.ObjectRef) -> None:
+        self._actor = actor
+        self._serving = serving
+
+    def is_dead(self) -> bool:
+        """Whether its one call has ended, however; waiting does not read what it returned."""
+        done, _ = ray.wait([self._serving], timeout=0, fetch_local=False)
+        return bool(done)
+
+    def end(self) -> None:
+        """Kill it."""
+        ray.kill(self._actor)
+
+
+def ignore_unread_errors() -> None:
+    """Keep Ray from unpickling the exceptions of calls whose result nobody reads, to print them.
+
+    There is no public setting that keeps it from unpickling.
+    """
+    worker = ray._private.worker.global_worker
+    worker.raise_errors = lambda *_: None  # type: ignore[method-assign]
+
+
+@ray.remote(num_cpus=0)
+class Server:
+    """The parameter server; unnamed, so that workers cannot look it up."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: list[ray.ObjectRef],
+        byzantine: tuple[int, ...],
+        num_processes: int,
+        state: ServerState | None,
+        encrypt: bool,
+    ) -> None:
+        ignore_unread_errors()
+        (reference,) = dataset
+        images: ImageDataset = ray.get(reference)
+        model = make_model(config.model, images.input_shape, images.num_classes)
+        num_parameters = len(flatten_parameters(model))
+        assignment = config.make_assignment()
+        num_workers = assignment.num_workers
+        # Ray shows fractions of a CPU in hundredths.
+        share = int(100 * min(1.0, ray.cluster_resources()["CPU"] / num_processes)) / 100
+
+        def start(contact: Contact, workers: tuple[int, ...]) -> RayProcess:
+            actor = WorkerProcess.options(  # type: ignore[attr-defined]
+                num_cpus=share, scheduling_strategy="SPREAD"
+            ).remote()
+            serving = actor.serve.remote(
+                config, reference, workers, byzantine, contact, num_parameters
+            )
+            return RayProcess(actor, serving)
+
+        longest = max(4 * num_parameters, num_workers * assignment.load * (1 + DIGEST_BYTES))
+        transport = SocketTransport(
+            assignment,
+            num_parameters,
+            [tuple(range(num_workers))[i::num_processes] for i in range(num_processes)],
+            Hub(ray.util.get_node_ip_address(), longest, encrypt=encrypt),
+            start,
+        )
+        self._server = ParameterServer(config, images, transport, byzantine, state)
+
+    def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
+        """See `ParameterServer.train`."""
+        yield from self._server.train(checkpoint_interval)
+
+
+def train_on_ray(
+    config: TrainConfig,
+    dataset: ImageDataset,
+    byzantine: tuple[int, ...],
+    *,
+    num_processes: int | None = None,
+    state: ServerState | None = None,
+    checkpoint_interval: int | None = None,
+    encrypt: bool = False,
+) -> Generator[tuple[Row, ServerState | None]]:
+    """Train over actors of the connected cluster; ends them when closed.
+
+    Args:
+        config: the run.
+        dataset: given to every process through the object store.
+        byzantine: sorted Byzantine workers.
+        num_processes: worker processes, each with an equal share of the K workers; None takes as
+            many as the cluster has CPUs.
+        state: where to go on; None starts anew.
+        checkpoint_interval: iterations after which the state comes with the metrics.
+        encrypt: encrypt what travels between server and workers.
+
+    Yields:
+        The metrics of each iteration, and the state where one is due.
+
+    Raises:
+        ValueError: `num_processes` is below 1 or above K.
+    """
+    num_workers = config.make_assignment().num_workers
+    if num_processes is None:
+        num_processes = min(num_workers, max(1, int(ray.cluster_resources()["CPU"])))
+    if not 1 <= num_processes <= num_workers:
+        raise ValueError(f"processes is {num_processes}, must be 1 to the {num_workers} workers")
+    ignore_unread_errors()
+    server: Any = Server.remote(  # type: ignore[attr-defined]
+        config, [ray.put(dataset)], byzantine, num_processes, state, encrypt
+    )
+    try:
+        for row in server.train.options(num_returns="streaming").remote(checkpoint_interval):
+            yield ray.get(row)
+    finally:
+        ray.kill(server)
