@@ -6,7 +6,9 @@ imported before a command runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
@@ -58,6 +60,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; None takes the arguments of the process."""
+    _find_modules_here()
     try:
         with usage_errors():
             command: Command = tyro.cli(
@@ -77,3 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("mlsys-ray: interrupted")
         return 128 + signal.SIGINT
+
+
+def _find_modules_here() -> None:
+    """Import the user's models from the folder where the command was typed, in workers too."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, inherited]))

@@ -155,6 +155,22 @@ def test_a_killed_run_is_resumed_with_the_curve_of_an_uninterrupted_one(tmp_path
     assert measured(broken) == measured(whole)
 
 
+@pytest.mark.parametrize("where", [["--in-process"], ["--processes", "1"]])
+def test_a_model_of_the_users_is_found_where_the_command_is_typed(tmp_path, where):
+    (tmp_path / "my_models.py").write_text(
+        "import torch\n"
+        "def linear(shape, classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(classes))\n"
+        "def net(shape, classes):\n"
+        "    model = linear(shape, classes)\n"
+        "    model(torch.zeros(1, *shape))\n"
+        "    return model\n"
+    )
+    flags = [*SMALL[1:], *where, "--model", "my_models:net"]
+    result = run("byzshield", "train", *flags, "--run-dir", "run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
 def test_no_file_ever_decided_is_a_failed_run(tmp_path):
     faults = [f"{worker}:error" for worker in range(15)]
     result = run("byzshield", "train", *SMALL, "--faults", *faults, "--run-dir", tmp_path / "run")
