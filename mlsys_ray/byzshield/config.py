@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
 
 if TYPE_CHECKING:
     from mlsys_ray.byzshield.aggregation import AggregationRule
     from mlsys_ray.byzshield.assignment import Assignment
     from mlsys_ray.byzshield.attacks import Attack
     from mlsys_ray.byzshield.distortion import WorstCase
+
+
+ByzantineChoice = Literal["worst", "random", "rotating"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +36,12 @@ class TrainConfig:
     num_workers: int | None = None
     """Workers, K [workers]; for baseline and frc, the others imply it."""
     byzantine: int = 0
-    """Byzantine workers, q [workers]; they form a worst-case set for the scheme."""
+    """Byzantine workers, q [workers]."""
+    byzantine_choice: ByzantineChoice = "worst"
+    """Which workers are Byzantine: a worst-case set for the code, a random one (by the seed), or
+    another random one each iteration."""
     byzantine_workers: tuple[int, ...] | None = None
-    """The Byzantine set itself [worker indices], instead of a worst-case set of `byzantine`."""
+    """The Byzantine set itself [worker indices], instead of a choice of `byzantine` workers."""
     attack: str | None = None
     """What Byzantine workers send: alie, optimal_alie, constant, reversed_gradient, sign_flipping,
     ipm, optimal_ipm, foe, mimic, gaussian, inf, nan or label_flipping; None: the true gradient."""
@@ -111,6 +119,12 @@ class TrainConfig:
             self.byzantine,
             f"at least 0 and below half of the {workers} workers",
         )
+        _require(
+            self.byzantine_choice in get_args(ByzantineChoice),
+            "byzantine_choice",
+            self.byzantine_choice,
+            f"one of {', '.join(get_args(ByzantineChoice))}",
+        )
         if self.byzantine_workers is not None:
             given = self.byzantine_workers
             valid = len(set(given)) == len(given) and set(given) <= set(range(workers))
@@ -155,11 +169,16 @@ class TrainConfig:
 
         return None if self.attack is None else make_attack(self.attack, self.attack_strength)
 
-    def byzantine_set(self) -> tuple[int, ...]:
-        """The sorted Byzantine workers: those given, or the first worst-case set."""
+    def byzantine_at(self, iteration: int) -> tuple[int, ...]:
+        """The sorted Byzantine workers of an iteration: those given, or those chosen."""
         if self.byzantine_workers is not None:
             return tuple(sorted(self.byzantine_workers))
-        return self._worst_case().byzantine
+        if self.byzantine_choice == "worst":
+            return self._worst_case().byzantine
+        draw = iteration if self.byzantine_choice == "rotating" else 0
+        generator = np.random.default_rng([self.seed, 3, draw])
+        chosen = generator.choice(self.make_assignment().num_workers, self.byzantine, replace=False)
+        return tuple(sorted(chosen.tolist()))
 
     def _worst_case(self) -> WorstCase:
         given = self.byzantine_workers

@@ -42,12 +42,10 @@ class ParameterServer:
         config: TrainConfig,
         dataset: ImageDataset,
         transport: Transport,
-        byzantine: tuple[int, ...],
         state: ServerState | None = None,
     ) -> None:
         self._config = config
         self._transport = transport
-        self._byzantine = frozenset(byzantine)
         self._assignment = config.make_assignment()
         self._rule = config.make_rule()
         self._sampler = FileSampler(
@@ -86,13 +84,14 @@ class ParameterServer:
             state.parameters = state.parameters - np.float32(rate) * state.velocity
         state.iteration += 1
         stepped = time.perf_counter()
+        distorted = self._distorted(outcome, task.iteration)
         compute = min(answers.compute_seconds, answered - start)
         return {
             "iteration": state.iteration,
             "learning_rate": rate,
             "test_accuracy": self._accuracy_if_due(),
-            "distorted_files": self._distorted(outcome),
-            "distortion": self._distorted(outcome) / self._assignment.num_files,
+            "distorted_files": distorted,
+            "distortion": distorted / self._assignment.num_files,
             "decided_files": len(outcome.files),
             "bytes_received": answers.bytes_received + outcome.bytes_received,
             "seconds_compute": compute,
@@ -108,11 +107,12 @@ class ParameterServer:
             return None
         return self._evaluator.accuracy(self.state.parameters)
 
-    def _distorted(self, outcome: Outcome) -> int:
+    def _distorted(self, outcome: Outcome, iteration: int) -> int:
         """Files whose elected copy was sent by Byzantine workers alone."""
         if self._config.attack is None:
             return 0
-        return sum(self._byzantine.issuperset(holders) for holders in outcome.holders)
+        byzantine = set(self._config.byzantine_at(iteration))
+        return sum(byzantine.issuperset(holders) for holders in outcome.holders)
 
 
 def _initial_state(config: TrainConfig, dataset: ImageDataset) -> ServerState:

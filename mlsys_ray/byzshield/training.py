@@ -13,7 +13,6 @@ from mlsys_ray.byzshield.worker import InProcessTransport
 def train_in_process(
     config: TrainConfig,
     dataset: ImageDataset,
-    byzantine: tuple[int, ...],
     *,
     state: ServerState | None = None,
     checkpoint_interval: int | None = None,
@@ -24,7 +23,6 @@ def train_in_process(
     Args:
         config: the run.
         dataset: what it trains on.
-        byzantine: sorted Byzantine workers.
         state: where to go on; None starts anew.
         checkpoint_interval: iterations after which the state comes with the metrics.
         share_replicas: compute each file once for all honest workers that hold it.
@@ -35,7 +33,5 @@ def train_in_process(
     Raises:
         ValueError: the batch is larger than the data, or a fault needs worker processes.
     """
-    transport = InProcessTransport(config, dataset, byzantine, share_replicas=share_replicas)
-    yield from ParameterServer(config, dataset, transport, byzantine, state).train(
-        checkpoint_interval
-    )
+    transport = InProcessTransport(config, dataset, share_replicas=share_replicas)
+    yield from ParameterServer(config, dataset, transport, state).train(checkpoint_interval)

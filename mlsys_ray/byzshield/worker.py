@@ -29,16 +29,14 @@ class WorkerGroup:
         config: TrainConfig,
         dataset: ImageDataset,
         workers: Sequence[int],
-        byzantine: tuple[int, ...],
         *,
         share_replicas: bool = False,
     ) -> None:
         self._assignment = config.make_assignment()
         self._workers = tuple(workers)
         self._attack = config.make_attack()
-        self._adversary = Adversary(
-            self._assignment, byzantine, rule=config.make_rule(), seed=config.seed
-        )
+        self._byzantine_at = config.byzantine_at
+        self._adversary = Adversary(self._assignment, (), rule=config.make_rule(), seed=config.seed)
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
@@ -57,6 +55,11 @@ class WorkerGroup:
         start = time.perf_counter()
         self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
+        self._adversary = replace(
+            self._adversary,
+            byzantine=self._byzantine_at(task.iteration),
+            iteration=task.iteration,
+        )
         crafted = self._craft(task)
         replies = {worker: self._reply(task, worker, crafted) for worker in self._workers}
         received = sum(len(d) for reply in replies.values() for d in reply.digests.values())
@@ -72,8 +75,7 @@ class WorkerGroup:
             return None
         flip = self._attack.flips_labels
         truth = np.stack([self._compute(task, file, flip) for file in range(len(task.files))])
-        adversary = replace(self._adversary, iteration=task.iteration)
-        return np.broadcast_to(self._attack.craft(truth, adversary), truth.shape)
+        return np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
 
     def _reply(self, task: Task, worker: int, crafted: np.ndarray | None) -> Reply:
         digests, detail = {}, ""
@@ -115,7 +117,6 @@ class InProcessTransport:
         self,
         config: TrainConfig,
         dataset: ImageDataset,
-        byzantine: tuple[int, ...],
         *,
         share_replicas: bool = False,
     ) -> None:
@@ -125,9 +126,7 @@ class InProcessTransport:
                 " the server would wait for it"
             )
         workers = range(config.make_assignment().num_workers)
-        self._group = WorkerGroup(
-            config, dataset, workers, byzantine, share_replicas=share_replicas
-        )
+        self._group = WorkerGroup(config, dataset, workers, share_replicas=share_replicas)
 
     def compute(self, task: Task, deadline: float) -> Answers:
         """See `Transport.compute`."""

@@ -50,6 +50,12 @@ class Train:
         return ExitCode.DONE
 
 
+def _workers(byzantine: list[int] | None) -> str:
+    if byzantine is None:
+        return "rotating"
+    return ", ".join(map(str, byzantine)) or "none"
+
+
 def _paper_symbols(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "q": row["byzantine"],
@@ -69,7 +75,7 @@ def _shown(summary: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": summary["status"],
         **{name: summary[name] for name in names},
-        "byzantine": ", ".join(map(str, summary["byzantine"])) or "none",
+        "byzantine": _workers(summary["byzantine"]),
         "events": ", ".join(f"{kind} {count}" for kind, count in events.items()) or "none",
     }
 

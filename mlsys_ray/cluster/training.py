@@ -40,7 +40,6 @@ class Training:
     config: TrainConfig
     place: Place
     dataset: ImageDataset
-    byzantine: tuple[int, ...]
     state: ServerState | None
     run: RunDirectory
 
@@ -55,7 +54,6 @@ class Training:
             DataNotFoundError: the data set is not on this machine.
         """
         dataset = load_dataset(config.data, place.data_dir)
-        byzantine = config.byzantine_set()
         path = place.run_dir or default_run_path(EXPERIMENT)
         with RunDirectory.create(path, config, experiment=EXPERIMENT, resume=place.resume) as run:
             checkpoint = path / CHECKPOINT
@@ -65,7 +63,6 @@ class Training:
                 config=config,
                 place=place,
                 dataset=dataset,
-                byzantine=byzantine,
                 state=state,
                 run=run,
             )
@@ -83,14 +80,14 @@ class Training:
                     self.run.write(CHECKPOINT, dump_state(checkpoint))
                 listener.row(row)
         summary = {
-            **_summary(self.config, self.byzantine, self.run.path),
+            **_summary(self.config, self.run.path),
             "shared_replicas": self.place.share_replicas,
         }
         self.run.finish(summary, "done" if summary["decided_files"] else "failed")
 
     def _rows(self, listener: Listener) -> Generator[tuple[Row, ServerState | None]]:
         interval = self.place.checkpoint_interval
-        what = self.config, self.dataset, self.byzantine
+        what = self.config, self.dataset
         if self.place.in_process:
             yield from train_in_process(
                 *what,
@@ -115,9 +112,10 @@ class Training:
                 yield from rows
 
 
-def _summary(config: TrainConfig, byzantine: tuple[int, ...], path: Path) -> dict[str, Any]:
+def _summary(config: TrainConfig, path: Path) -> dict[str, Any]:
     """The headline numbers of a whole run, the parts before a resumption included."""
     metrics = load_run(path).metrics
+    rotating = config.byzantine_choice == "rotating"
     assignment, rule = config.make_assignment(), config.make_rule()
     accuracy = metrics["test_accuracy"].dropna()
     parts = [name for name in map(str, metrics) if name.startswith("seconds_")]
@@ -133,7 +131,7 @@ def _summary(config: TrainConfig, byzantine: tuple[int, ...], path: Path) -> dic
         "num_files": assignment.num_files,
         "load": assignment.load,
         "replication": assignment.replication,
-        "byzantine": byzantine,
+        "byzantine": None if rotating else config.byzantine_at(0),
         "rule_tolerance": rule.tolerance(assignment.num_files),
         "decided_files": int(metrics["decided_files"].sum()),
         "events": {kind: int(metrics[f"event_{kind}"].sum()) for kind in EVENTS},

@@ -15,7 +15,7 @@ SMALL = {"batch_size": 75, "iterations": 6, "eval_interval": 3}
 
 
 def rows_of(config, **options):
-    return list(train_in_process(config, load_dataset("digits"), config.byzantine_set(), **options))
+    return list(train_in_process(config, load_dataset("digits"), **options))
 
 
 def measured(rows):
@@ -41,7 +41,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another():
 def test_without_byzantine_workers_it_is_momentum_sgd_on_the_median_of_file_gradients():
     config = TrainConfig(**{**SMALL, "iterations": 3})
     dataset = load_dataset("digits")
-    server = ParameterServer(config, dataset, InProcessTransport(config, dataset, ()), ())
+    server = ParameterServer(config, dataset, InProcessTransport(config, dataset))
     computer = GradientComputer("cnn", dataset)
     sampler = FileSampler(dataset.train_labels, 25, 75, seed=0)
     parameters, velocity = server.state.parameters.copy(), 0
@@ -65,7 +65,7 @@ def test_a_worst_case_set_distorts_as_many_files_as_the_table_says(num_byzantine
 def test_bytes_received_are_one_copy_of_each_file_and_all_digests():
     config = TrainConfig(batch_size=75, iterations=1)
     dataset = load_dataset("digits")
-    server = ParameterServer(config, dataset, InProcessTransport(config, dataset, ()), ())
+    server = ParameterServer(config, dataset, InProcessTransport(config, dataset))
     assert server.step()["bytes_received"] == 25 * server.state.parameters.nbytes + 75 * 32
 
 

@@ -34,12 +34,11 @@ class WorkerProcess:
         config: TrainConfig,
         dataset: ImageDataset,
         workers: tuple[int, ...],
-        byzantine: tuple[int, ...],
         contact: Contact,
         num_parameters: int,
     ) -> None:
         """Answer the server until it says stop; the caller must never get the result."""
-        group = WorkerGroup(config, dataset, workers, byzantine)
+        group = WorkerGroup(config, dataset, workers)
         serve(contact, group, config.make_assignment().num_files, num_parameters)
 
 
@@ -77,7 +76,6 @@ class Server:
         self,
         config: TrainConfig,
         dataset: list[ray.ObjectRef],
-        byzantine: tuple[int, ...],
         num_processes: int,
         state: ServerState | None,
         encrypt: bool,
@@ -96,9 +94,7 @@ class Server:
             actor = WorkerProcess.options(  # type: ignore[attr-defined]
                 num_cpus=share, scheduling_strategy="SPREAD"
             ).remote()
-            serving = actor.serve.remote(
-                config, reference, workers, byzantine, contact, num_parameters
-            )
+            serving = actor.serve.remote(config, reference, workers, contact, num_parameters)
             return RayProcess(actor, serving)
 
         longest = max(4 * num_parameters, num_workers * assignment.load * (1 + DIGEST_BYTES))
@@ -109,7 +105,7 @@ class Server:
             Hub(ray.util.get_node_ip_address(), longest, encrypt=encrypt),
             start,
         )
-        self._server = ParameterServer(config, images, transport, byzantine, state)
+        self._server = ParameterServer(config, images, transport, state)
 
     def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
         """See `ParameterServer.train`."""
@@ -119,7 +115,6 @@ class Server:
 def train_on_ray(
     config: TrainConfig,
     dataset: ImageDataset,
-    byzantine: tuple[int, ...],
     *,
     num_processes: int | None = None,
     state: ServerState | None = None,
@@ -131,7 +126,6 @@ def train_on_ray(
     Args:
         config: the run.
         dataset: given to every process through the object store.
-        byzantine: sorted Byzantine workers.
         num_processes: worker processes, each with an equal share of the K workers; None takes as
             many as the cluster has CPUs.
         state: where to go on; None starts anew.
@@ -151,7 +145,7 @@ def train_on_ray(
         raise ValueError(f"processes is {num_processes}, must be 1 to the {num_workers} workers")
     ignore_unread_errors()
     server: Any = Server.remote(  # type: ignore[attr-defined]
-        config, [ray.put(dataset)], byzantine, num_processes, state, encrypt
+        config, [ray.put(dataset)], num_processes, state, encrypt
     )
     try:
         for row in server.train.options(num_returns="streaming").remote(checkpoint_interval):

@@ -22,7 +22,6 @@ def train(cluster):
         return train_on_ray(
             config,
             load_dataset("digits"),
-            config.byzantine_set(),
             num_processes=num_processes,
             **options,
         )
@@ -40,7 +39,7 @@ def measured(rows):
 
 
 def in_process(config, **options):
-    return list(train_in_process(config, load_dataset("digits"), config.byzantine_set(), **options))
+    return list(train_in_process(config, load_dataset("digits"), **options))
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 4])
