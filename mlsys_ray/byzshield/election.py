@@ -35,6 +35,8 @@ class Outcome:
         votes: float32 `[len(files), d]`, finite.
         holders: for each decided file the workers whose copy is the elected one.
         events: number of events by kind, a key of `EVENTS`.
+        outvoted: copies that lost a vote, by the worker that sent them.
+        proved: workers whose value had another form or hash than they had vouched for.
         bytes_received: gradients that were fetched [bytes].
         fetch_seconds: time spent waiting for them [seconds].
     """
@@ -43,6 +45,8 @@ class Outcome:
     votes: np.ndarray
     holders: tuple[tuple[int, ...], ...]
     events: Counter[str]
+    outvoted: Counter[int]
+    proved: frozenset[int]
     bytes_received: int
     fetch_seconds: float
 
@@ -79,6 +83,8 @@ class _Election:
         self._votes: dict[int, np.ndarray] = {}
         self._holders: dict[int, tuple[int, ...]] = {}
         self._events = Counter(reply.failure for reply in replies.values() if reply.failure)
+        self._outvoted: Counter[int] = Counter()
+        self._proved: set[int] = set()
         self._ballots = {}
         for file in range(assignment.num_files):
             copies = {
@@ -110,9 +116,11 @@ class _Election:
             and value.shape == self._task.parameters.shape
         ):
             self._events["malformed"] += 1
+            self._proved.add(worker)
             ballot.strike(worker)
         elif digest(self._task.iteration, file, value) != winner:
             self._events["mismatch"] += 1
+            self._proved.add(worker)
             ballot.strike(worker)
         elif not _is_finite(value):
             self._events["nonfinite"] += 1
@@ -121,11 +129,12 @@ class _Election:
         else:
             self._votes[file] = value
             self._holders[file] = tuple(ballot.holders(winner))
-            self._events["outvoted"] += len(ballot.dissenters(winner))
+            self._outvoted.update(ballot.dissenters(winner))
 
     def outcome(self, fetch_seconds: float) -> Outcome:
         """What has been decided; files that have not are counted."""
         files = tuple(sorted(self._votes))
+        self._events["outvoted"] = self._outvoted.total()
         self._events["undecided"] = len(self._ballots) - len(files)
         votes = [self._votes[file] for file in files]
         return Outcome(
@@ -133,6 +142,8 @@ class _Election:
             np.stack(votes) if votes else np.empty((0, *self._task.parameters.shape), np.float32),
             tuple(self._holders[file] for file in files),
             self._events,
+            self._outvoted,
+            frozenset(self._proved),
             sum(vote.nbytes for vote in votes),
             fetch_seconds,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
 from mlsys_ray.byzshield.transport import Task, Transport
 
-Row = dict[str, float | int | None]
+Row = dict[str, Any]
 
 
 @dataclass(eq=False)
@@ -98,6 +99,8 @@ class ParameterServer:
             "seconds_communication": answered - start - compute + outcome.fetch_seconds,
             "seconds_vote": elected - answered - outcome.fetch_seconds,
             "seconds_aggregation": stepped - elected,
+            "outvoted_workers": sorted(outcome.outvoted.elements()),
+            "proved_workers": sorted(outcome.proved),
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
 

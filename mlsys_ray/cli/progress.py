@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mlsys_ray.byzshield.election import EVENTS
 from mlsys_ray.byzshield.server import Row
 
 PARTS = ("compute", "communication", "vote", "aggregation")
@@ -58,10 +59,10 @@ class TrainingProgress:
         """See `Listener.row`."""
         self._rows += 1
         for part in PARTS:
-            self._seconds[part] += row[f"seconds_{part}"] or 0.0
-        self._events += sum(int(value or 0) for name, value in row.items() if "event_" in name)
+            self._seconds[part] += row[f"seconds_{part}"]
+        self._events += sum(row[f"event_{kind}"] for kind in EVENTS if kind != "outvoted")
         state = self._state(row)
-        self._progress.update(self._task, completed=int(row["iteration"] or 0), state=state)
+        self._progress.update(self._task, completed=row["iteration"], state=state)
         if row["test_accuracy"] is not None:
             self.say(f"{self._title}  iteration {row['iteration']:>4}  {state}")
 
@@ -71,4 +72,5 @@ class TrainingProgress:
         )
         accuracy = row["test_accuracy"]
         known = "" if accuracy is None else f"accuracy {accuracy:.3f}  "
-        return f"{known}distortion {row['distortion']:.2f}  events {self._events}  ms: {parts}"
+        outvoted = f"outvoted {row['event_outvoted']}  other events {self._events}"
+        return f"{known}distortion {row['distortion']:.2f}  {outvoted}  ms: {parts}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset, load_dataset
@@ -18,9 +17,14 @@ from mlsys_ray.cluster.place import Place
 from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
 from mlsys_ray.cluster.run_reader import load_run
 from mlsys_ray.cluster.session import ray_session
+from mlsys_ray.cluster.suspects import suspects
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXPERIMENT = "byzshield-train"
 FINAL_EVALUATIONS = 5
+MOST_OUTVOTED = 10
 
 
 class Listener(Protocol):
@@ -79,8 +83,14 @@ class Training:
                 if checkpoint is not None:
                     self.run.write(CHECKPOINT, dump_state(checkpoint))
                 listener.row(row)
+        metrics = load_run(self.run.path).metrics
+        found = suspects(metrics)
+        if found:
+            self.run.save_table("suspects", found)
         summary = {
-            **_summary(self.config, self.run.path),
+            **_summary(self.config, metrics),
+            "proved_liars": [row["worker"] for row in found if row["proved"]],
+            "most_outvoted": [row["worker"] for row in found if row["outvoted"]][:MOST_OUTVOTED],
             "shared_replicas": self.place.share_replicas,
         }
         self.run.finish(summary, "done" if summary["decided_files"] else "failed")
@@ -112,9 +122,8 @@ class Training:
                 yield from rows
 
 
-def _summary(config: TrainConfig, path: Path) -> dict[str, Any]:
+def _summary(config: TrainConfig, metrics: pd.DataFrame) -> dict[str, Any]:
     """The headline numbers of a whole run, the parts before a resumption included."""
-    metrics = load_run(path).metrics
     rotating = config.byzantine_choice == "rotating"
     assignment, rule = config.make_assignment(), config.make_rule()
     accuracy = metrics["test_accuracy"].dropna()

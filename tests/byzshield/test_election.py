@@ -65,6 +65,8 @@ def test_a_minority_is_outvoted():
     outcome = hold(Script(claims={0: BAD}))
     np.testing.assert_array_equal(outcome.votes, GOOD)
     assert outcome.events["outvoted"] == 1
+    assert outcome.outvoted == {0: 1}
+    assert outcome.proved == set()
 
 
 def test_a_majority_of_liars_distorts_the_file():
@@ -79,6 +81,7 @@ def test_who_sends_something_else_than_it_voted_for_is_a_liar_and_the_next_is_as
     assert script.fetched == [(0, 0), (3, 1), (1, 0)]
     np.testing.assert_array_equal(outcome.votes, GOOD)
     assert outcome.events["mismatch"] == 1
+    assert outcome.proved == {0}
     assert outcome.holders[0] == (1, 2)
 
 
