@@ -27,10 +27,11 @@ class TrainConfig:
     """
 
     scheme: str = "mols"
-    """Assignment code: baseline, frc (DETOX), mols, ramanujan1 or ramanujan2. Without load,
-    replication and num_workers it is that of the paper's cluster of 15 (ramanujan2: 25)."""
+    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
+    ramanujan2. Without load, replication and num_workers it is that of the paper's cluster of 15
+    workers (ramanujan2: 25)."""
     load: int | None = None
-    """Files per worker, l [files]; for mols and both ramanujan."""
+    """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
     """Workers per file, r [workers]; for every scheme but baseline."""
     num_workers: int | None = None

@@ -85,9 +85,10 @@ class Distortion:
     """How many files q Byzantine workers can distort at most, exactly."""
 
     scheme: str = "mols"
-    """Assignment code: baseline, frc (DETOX), mols, ramanujan1 or ramanujan2."""
+    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
+    ramanujan2."""
     load: int | None = None
-    """Files per worker, l [files]; for mols and both ramanujan."""
+    """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
     """Workers per file, r [workers]; for every scheme but baseline."""
     num_workers: int | None = None

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from mlsys_ray.testing.aggregation import AggregationRuleTests
+from mlsys_ray.testing.assignment import AssignmentTests
 
-__all__ = ["AggregationRuleTests"]
+__all__ = ["AggregationRuleTests", "AssignmentTests"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
+from mlsys_ray.byzshield.assignment.affine import affine
 from mlsys_ray.byzshield.assignment.base import Assignment
 from mlsys_ray.byzshield.assignment.baseline import baseline
 from mlsys_ray.byzshield.assignment.frc import frc
@@ -12,6 +13,7 @@ from mlsys_ray.byzshield.assignment.mols import mols
 from mlsys_ray.byzshield.assignment.ramanujan import ramanujan1, ramanujan2
 
 SCHEMES: dict[str, Callable[..., Assignment]] = {
+    "affine": affine,
     "baseline": baseline,
     "frc": frc,
     "mols": mols,
@@ -21,6 +23,7 @@ SCHEMES: dict[str, Callable[..., Assignment]] = {
 
 # The clusters of the paper's experiments, section 6.
 PAPER_PARAMETERS: dict[str, dict[str, int]] = {
+    "affine": {"load": 5, "replication": 3},
     "baseline": {"num_workers": 15},
     "frc": {"num_workers": 15, "replication": 3},
     "mols": {"load": 5, "replication": 3},
@@ -73,6 +76,7 @@ __all__ = [
     "PAPER_PARAMETERS",
     "SCHEMES",
     "Assignment",
+    "affine",
     "baseline",
     "frc",
     "make_assignment",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from mlsys_ray.byzshield.assignment.affine import affine
 from mlsys_ray.byzshield.assignment.base import Assignment, require_odd_replication
-from mlsys_ray.byzshield.assignment.finite_field import finite_field, prime_power
+from mlsys_ray.byzshield.assignment.finite_field import prime_power
 
 
 def mols(load: int, replication: int) -> Assignment:
@@ -28,8 +27,4 @@ def mols(load: int, replication: int) -> Assignment:
             f"mols: replication is {replication}, must be at most load - 1 = {load - 1}, because"
             " the construction gives that many mutually orthogonal squares"
         )
-    addition, multiplication = finite_field(load)
-    squares = addition[multiplication[1 : replication + 1, :, None], np.arange(load)]
-    symbols = squares.reshape(replication, 1, load**2)
-    holds = symbols == np.arange(load)[:, None]
-    return Assignment("mols", holds.reshape(replication * load, load**2))
+    return Assignment("mols", affine(load, replication).biadjacency)

@@ -10,6 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from mlsys_ray.byzshield.assignment import (
     Assignment,
+    affine,
     baseline,
     frc,
     mols,
@@ -30,6 +31,7 @@ TABLES = {
     "Table 3": (mols(5, 3), 2, (1, 3, 5, 8, 12, 14, 17)),
     "Table 3, Ramanujan": (ramanujan1(5, 3), 2, (1, 3, 5, 8, 12, 14, 17)),
     "Table 4": (ramanujan2(5, 5), 3, (1, 1, 2, 4, 5, 7, 9, 12, 14, 17, 19)),
+    "Table 4, affine plane": (affine(5, 5), 3, (1, 1, 2, 4, 5, 7, 9, 12, 14, 17, 19)),
     "Table 5 and beyond": (mols(7, 5), 3, (1, 1, 2, 4, 5, 8, 10, 11, 14, 16, 20, 24, 27)),
     "Table 5, Ramanujan": (ramanujan1(7, 5), 3, (1, 1, 2, 4, 5, 8, 10, 11, 14, 16)),
     "Table 6": (mols(7, 3), 2, (1, 3, 5, 8, 12, 16, 21, 25, 29)),
