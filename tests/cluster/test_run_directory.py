@@ -387,10 +387,15 @@ def test_signals_interrupt_the_run(tmp_path, holder, number):
 
 
 def test_the_handler_of_sigterm_is_put_back(tmp_path):
-    with create(tmp_path) as run:
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        run.finish({})
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    # Ray leaves one of its own behind.
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with create(tmp_path) as run:
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            run.finish({})
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_summary_and_names_are_checked(tmp_path):
