@@ -124,7 +124,7 @@ class SocketTransport:
             for pair in pairs
         }
         values: dict[tuple[int, int], object] = {}
-        awaited = partial(self._alive, open_pairs)
+        awaited = partial(self._homes, open_pairs)
         for heard in self._listen(end, awaited):
             if isinstance(heard, int):
                 # It comes from a new process or over a new connection: nothing sent to the old
@@ -143,6 +143,34 @@ class SocketTransport:
             if heard.bodies and heard.bodies[0]:
                 values[pair] = self._vector(heard.bodies[0])
         return values
+
+    def probe(
+        self, parameters: np.ndarray, samples: np.ndarray, deadline: float
+    ) -> dict[int, tuple[bytes, str]]:
+        """Have every process compute one gradient honestly.
+
+        Args:
+            parameters: float32 `[d]`.
+            samples: training rows int64 `[n]`.
+            deadline: seconds to wait.
+
+        Returns:
+            (digest, what it was computed with) by process; those that did not answer are left out.
+        """
+        bodies = parameters.astype("<f4").tobytes(), samples.astype("<i8").tobytes()
+        asked = {
+            index
+            for index in range(len(self._workers))
+            if self._hub.send(index, Header(Kind.PROBE), *bodies)
+        }
+        found: dict[int, tuple[bytes, str]] = {}
+        for heard in self._listen(
+            time.monotonic() + deadline, lambda: self._living(asked - found.keys())
+        ):
+            if isinstance(heard, Message) and heard.header.kind is Kind.PROBED:
+                value, text = (*heard.bodies, b"", b"")[:2]
+                found[heard.process] = value, protocol.readable(text)
+        return found
 
     def close(self) -> None:
         """End the processes."""
@@ -167,11 +195,13 @@ class SocketTransport:
 
     def _awaited(self, replies: dict[int, dict[int, Reply]]) -> set[int]:
         """Processes from which an answer may still come."""
-        waiting = self._hub.connected - replies.keys()
-        return {index for index in waiting if not self._processes[index].is_dead()}
+        return self._living(self._hub.connected - replies.keys())
 
-    def _alive(self, pairs: set[tuple[int, int]]) -> set[int]:
-        indices = {self._home[worker] for worker, _ in pairs}
+    def _homes(self, pairs: set[tuple[int, int]]) -> set[int]:
+        """Processes that may still send these values."""
+        return self._living({self._home[worker] for worker, _ in pairs})
+
+    def _living(self, indices: set[int]) -> set[int]:
         return {index for index in indices if not self._processes[index].is_dead()}
 
     def _is_lost(self, index: int) -> bool:
