@@ -180,7 +180,7 @@ class SocketTransport:
     def _wait_for_start(self) -> None:
         end = time.monotonic() + START_SECONDS
         waiting = set(range(len(self._workers)))
-        awaited = partial(set, waiting)
+        awaited: Callable[[], set[int]] = partial(set, waiting)
         while waiting and time.monotonic() < end:
             for heard in self._listen(time.monotonic() + TICK_SECONDS, awaited):
                 if isinstance(heard, int):
