@@ -6,6 +6,8 @@ import pytest
 from mlsys_ray.byzshield.assignment import (
     Assignment,
     affine,
+    aspis,
+    aspis_plus,
     baseline,
     frc,
     mols,
@@ -18,6 +20,16 @@ from mlsys_ray.testing import AssignmentTests
 class TestAffine(AssignmentTests):
     def make(self):
         return affine(load=4, replication=5)
+
+
+class TestAspis(AssignmentTests):
+    def make(self):
+        return aspis(num_workers=7, replication=3)
+
+
+class TestAspisPlus(AssignmentTests):
+    def make(self):
+        return aspis_plus(num_workers=13)
 
 
 class TestBaseline(AssignmentTests):
