@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 ByzantineChoice = Literal["worst", "random", "rotating"]
+Detection = Literal["none", "clique", "degree"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,12 @@ class TrainConfig:
     """The attack's parameter: alie z [standard deviations], constant value and gaussian deviation
     [gradient units], reversed_gradient, ipm and foe scale [ratio], mimic file [index]; None: its
     default (alie: z_max of K and q)."""
+    disguise: bool = False
+    """Byzantine workers attack only files on which they cannot be told from honest ones: they
+    side against q of these and agree with all others (ATT-2 of Aspis)."""
+    detection: Detection = "none"
+    """How liars are told and left out: none; clique, where any two workers share files (aspis);
+    degree, over windows of 15 iterations (aspis_plus)."""
     rule: str = "median"
     """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
     krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
@@ -121,6 +128,12 @@ class TrainConfig:
             f"at least 0 and below half of the {workers} workers",
         )
         _require(
+            self.detection in get_args(Detection),
+            "detection",
+            self.detection,
+            f"one of {', '.join(get_args(Detection))}",
+        )
+        _require(
             self.byzantine_choice in get_args(ByzantineChoice),
             "byzantine_choice",
             self.byzantine_choice,
@@ -144,14 +157,15 @@ class TrainConfig:
 
     def make_assignment(self) -> Assignment:
         """The assignment graph of this run."""
-        from mlsys_ray.byzshield.assignment import make_assignment
+        return _code(self.scheme, self.num_workers, self.load, self.replication)
 
-        return make_assignment(
-            self.scheme,
-            num_workers=self.num_workers,
-            load=self.load,
-            replication=self.replication,
-        )
+    def assignment_at(self, iteration: int) -> Assignment:
+        """The assignment of an iteration: aspis_plus gives workers new places each time."""
+        assignment = self.make_assignment()
+        if self.scheme != "aspis_plus":
+            return assignment
+        generator = np.random.default_rng([self.seed, 4, iteration])
+        return assignment.permuted(generator.permutation(assignment.num_workers))
 
     def make_rule(self) -> AggregationRule:
         """The robust aggregation rule of this run, reckoning with the worst case of q."""
@@ -181,25 +195,29 @@ class TrainConfig:
         chosen = generator.choice(self.make_assignment().num_workers, self.byzantine, replace=False)
         return tuple(sorted(chosen.tolist()))
 
+    @property
+    def num_byzantine(self) -> int:
+        """q, however it was given."""
+        return self.byzantine if self.byzantine_workers is None else len(self.byzantine_workers)
+
     def _worst_case(self) -> WorstCase:
-        given = self.byzantine_workers
-        num_byzantine = self.byzantine if given is None else len(given)
-        return _worst_case(
-            self.scheme, self.num_workers, self.load, self.replication, num_byzantine
-        )
+        return _worst_case(self.make_assignment(), self.num_byzantine)
 
 
 @cache
-def _worst_case(
-    scheme: str, num_workers: int | None, load: int | None, replication: int | None, q: int
-) -> WorstCase:
+def _code(
+    scheme: str, num_workers: int | None, load: int | None, replication: int | None
+) -> Assignment:
     from mlsys_ray.byzshield.assignment import make_assignment
+
+    return make_assignment(scheme, num_workers=num_workers, load=load, replication=replication)
+
+
+@cache
+def _worst_case(assignment: Assignment, num_byzantine: int) -> WorstCase:
     from mlsys_ray.byzshield.distortion import worst_case
 
-    assignment = make_assignment(
-        scheme, num_workers=num_workers, load=load, replication=replication
-    )
-    return worst_case(assignment, q)
+    return worst_case(assignment, num_byzantine)
 
 
 def _require(condition: bool, name: str, value: object, accepted: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,14 +57,15 @@ def elect(
     task: Task,
     transport: Transport,
     deadline: float,
+    trusted: Set[int] | None = None,
 ) -> Outcome:
-    """Hold the vote of every file.
+    """Hold the vote of every file, among the `trusted` workers if they are known.
 
     A winner is fetched from one of its holders and verified; a holder whose value does not match
     its own digest is proved a liar and the next one is asked; a winner that is not finite is no
     gradient, and the vote is held again without it. Winners of all files are fetched together.
     """
-    election = _Election(assignment, replies, task)
+    election = _Election(assignment, replies, task, trusted)
     fetch_seconds = 0.0
     while wanted := election.wanted():
         start = time.perf_counter()
@@ -78,7 +79,13 @@ def elect(
 class _Election:
     """The ballots of all files and what has been verified so far."""
 
-    def __init__(self, assignment: Assignment, replies: Mapping[int, Reply], task: Task) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        replies: Mapping[int, Reply],
+        task: Task,
+        trusted: Set[int] | None,
+    ) -> None:
         self._task = task
         self._votes: dict[int, np.ndarray] = {}
         self._holders: dict[int, tuple[int, ...]] = {}
@@ -87,12 +94,13 @@ class _Election:
         self._proved: set[int] = set()
         self._ballots = {}
         for file in range(assignment.num_files):
+            voters = [w for w in assignment.holders_of(file) if trusted is None or w in trusted]
             copies = {
                 worker: replies[worker].digests[file]
-                for worker in assignment.holders_of(file)
+                for worker in voters
                 if file in replies[worker].digests
             }
-            self._ballots[file] = Ballot(copies, assignment.replication)
+            self._ballots[file] = Ballot(copies, len(voters))
 
     def wanted(self) -> dict[tuple[int, int], bytes]:
         """The (worker, file) pairs to fetch next, each with the digest it has to match."""

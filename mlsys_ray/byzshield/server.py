@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mlsys_ray.byzshield.aggregation import AggregationRule, Average
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.detection import DegreeDetector, agreement, honest_clique
 from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
-from mlsys_ray.byzshield.transport import Task, Transport
+from mlsys_ray.byzshield.transport import Reply, Task, Transport
 
 Row = dict[str, Any]
 
@@ -28,11 +30,13 @@ class ServerState:
         iteration: the next one, from 0.
         parameters: float32 `[d]`.
         velocity: float32 `[d]`, the momentum buffer.
+        detector: what a `DegreeDetector` has learned, int64 `[K + 1, K]`.
     """
 
     iteration: int
     parameters: np.ndarray
     velocity: np.ndarray
+    detector: np.ndarray | None = None
 
 
 class ParameterServer:
@@ -48,6 +52,7 @@ class ParameterServer:
         self._config = config
         self._transport = transport
         self._assignment = config.make_assignment()
+        self._everybody = frozenset(range(self._assignment.num_workers))
         self._rule = config.make_rule()
         self._sampler = FileSampler(
             dataset.train_labels,
@@ -58,6 +63,9 @@ class ParameterServer:
         )
         self._evaluator = Evaluator(config.model, dataset)
         self.state = state or _initial_state(config, dataset)
+        self._detector = DegreeDetector(self._assignment.num_workers, config.num_byzantine)
+        if self.state.detector is not None:
+            self._detector.restore(self.state.detector)
 
     def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
         """Run the remaining iterations.
@@ -68,7 +76,7 @@ class ParameterServer:
         while self.state.iteration < self._config.iterations:
             row = self.step()
             due = checkpoint_interval and self.state.iteration % checkpoint_interval == 0
-            yield row, replace(self.state) if due else None
+            yield row, replace(self.state, detector=self._detector.state()) if due else None
 
     def step(self) -> Row:
         """Run one iteration and return its metrics (docs/byzshield.md lists them)."""
@@ -76,11 +84,19 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        outcome = elect(self._assignment, answers.replies, task, self._transport, config.deadline)
+        trusted, rule = self._judge(state.iteration, answers.replies)
+        outcome = elect(
+            config.assignment_at(state.iteration),
+            answers.replies,
+            task,
+            self._transport,
+            config.deadline,
+            trusted,
+        )
         elected = time.perf_counter()
         rate = step_size(config, state.iteration)
         if len(outcome.votes):
-            gradient = self._rule.aggregate(outcome.votes)
+            gradient = rule.aggregate(outcome.votes)
             state.velocity = np.float32(config.momentum) * state.velocity + gradient
             state.parameters = state.parameters - np.float32(rate) * state.velocity
         state.iteration += 1
@@ -99,10 +115,25 @@ class ParameterServer:
             "seconds_communication": answered - start - compute + outcome.fetch_seconds,
             "seconds_vote": elected - answered - outcome.fetch_seconds,
             "seconds_aggregation": stepped - elected,
+            "distrusted_workers": sorted(self._everybody - (trusted or self._everybody)),
             "outvoted_workers": sorted(outcome.outvoted.elements()),
             "proved_workers": sorted(outcome.proved),
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
+
+    def _judge(
+        self, iteration: int, replies: Mapping[int, Reply]
+    ) -> tuple[frozenset[int] | None, AggregationRule]:
+        """The workers that may vote, None for all, and how to combine their votes."""
+        kind = self._config.detection
+        if kind == "none":
+            return None, self._rule
+        found = agreement(self._config.assignment_at(iteration), replies)
+        if kind == "degree":
+            return self._everybody - self._detector.observe(iteration, found), self._rule
+        clique = honest_clique(found)
+        # Among workers known to be honest nothing has to be robust.
+        return (None, self._rule) if clique is None else (clique, Average())
 
     def _accuracy_if_due(self) -> float | None:
         done, config = self.state.iteration, self._config

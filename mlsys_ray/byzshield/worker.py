@@ -32,22 +32,29 @@ class WorkerGroup:
         *,
         share_replicas: bool = False,
     ) -> None:
+        self._config = config
         self._assignment = config.make_assignment()
         self._workers = tuple(workers)
         self._attack = config.make_attack()
-        self._byzantine_at = config.byzantine_at
-        self._adversary = Adversary(self._assignment, (), rule=config.make_rule(), seed=config.seed)
+        self._adversary = Adversary(
+            self._assignment,
+            (),
+            rule=config.make_rule(),
+            seed=config.seed,
+            disguise=config.disguise,
+        )
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
         self._share_replicas = share_replicas
         self._computed: dict[tuple[int, bool], np.ndarray] = {}
+        self._attacked = self._adversary.attacked_files()
         self._iteration = -1
         self._gradients: dict[tuple[int, int], np.ndarray] = {}
 
     @property
     def held(self) -> dict[int, tuple[int, ...]]:
-        """The files of each worker here."""
+        """The files of each worker here, in the last iteration."""
         return {worker: self._assignment.files_of(worker) for worker in self._workers}
 
     def compute(self, task: Task) -> Answers:
@@ -55,9 +62,11 @@ class WorkerGroup:
         start = time.perf_counter()
         self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
+        self._assignment = self._config.assignment_at(task.iteration)
         self._adversary = replace(
             self._adversary,
-            byzantine=self._byzantine_at(task.iteration),
+            assignment=self._assignment,
+            byzantine=self._config.byzantine_at(task.iteration),
             iteration=task.iteration,
         )
         crafted = self._craft(task)
@@ -82,6 +91,7 @@ class WorkerGroup:
         if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
             return None
         flip = self._attack.flips_labels
+        self._attacked = self._adversary.attacked_files()
         truth = np.stack([self._compute(task, file, flip) for file in range(len(task.files))])
         return np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
 
@@ -100,7 +110,7 @@ class WorkerGroup:
     def _gradient(
         self, task: Task, worker: int, file: int, crafted: np.ndarray | None
     ) -> np.ndarray:
-        if crafted is not None and worker in self._adversary.byzantine:
+        if crafted is not None and worker in self._adversary.byzantine and self._attacked[file]:
             return crafted[file]
         gradient = self._compute(task, file)
         fault = self._faults.get(worker)

@@ -11,13 +11,17 @@ def test_proof_comes_before_accusation_and_many_before_few():
         {
             "iteration": [1, 2],
             "proved_workers": [[], [4]],
+            "distrusted_workers": [[9], [9]],
             "outvoted_workers": [[7, 7, 2], [7]],
         }
     )
-    assert suspects(metrics) == [
-        dict(worker=4, proved=1, outvoted=0, outvoted_iterations=0, first_iteration=2),
-        dict(worker=7, proved=0, outvoted=3, outvoted_iterations=2, first_iteration=1),
-        dict(worker=2, proved=0, outvoted=1, outvoted_iterations=1, first_iteration=1),
+    names = ("proved", "distrusted", "outvoted", "outvoted_iterations", "first_iteration")
+    found = {row["worker"]: tuple(row[name] for name in names) for row in suspects(metrics)}
+    assert list(found.items()) == [
+        (4, (1, 0, 0, 0, 2)),
+        (9, (0, 2, 0, 0, 1)),
+        (7, (0, 0, 3, 2, 1)),
+        (2, (0, 0, 1, 1, 1)),
     ]
 
 

@@ -36,6 +36,10 @@ class Assignment:
         matrix.setflags(write=False)
         object.__setattr__(self, "biadjacency", matrix)
 
+    def permuted(self, order: np.ndarray) -> Assignment:
+        """The same graph with worker u in the place of worker `order[u]`, int64 `[K]`."""
+        return Assignment(self.scheme, self.biadjacency[order])
+
     @property
     def num_workers(self) -> int:
         """Number of workers K."""

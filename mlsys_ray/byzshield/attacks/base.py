@@ -22,6 +22,7 @@ class Adversary:
         rule: how the server combines the votes; needed by attacks that search for the worst.
         seed: of random attacks.
         iteration: of the training run; with the seed, all randomness there is.
+        disguise: attack only where it cannot be told who lies.
     """
 
     assignment: Assignment
@@ -29,10 +30,26 @@ class Adversary:
     rule: AggregationRule | None = None
     seed: int = 0
     iteration: int = 0
+    disguise: bool = False
+
+    def attacked_files(self) -> np.ndarray:
+        """Mask bool `[f]` of the files whose Byzantine copies are false: all, unless in disguise.
+
+        In disguise they side against as many honest workers, and attack the files that are held
+        by both groups alone and that they win: with everybody else they agree, so that either
+        group may be the liars (ATT-2 of Aspis, section III-B).
+        """
+        if not self.disguise:
+            return np.ones(self.assignment.num_files, dtype=bool)
+        byzantine = set(self.byzantine)
+        honest = [w for w in range(self.assignment.num_workers) if w not in byzantine]
+        outsiders = honest[len(byzantine) :]
+        held_outside = self.assignment.biadjacency[outsiders].any(axis=0)
+        return self.assignment.distorted_by(self.byzantine) & ~held_outside
 
     def distorted_files(self) -> np.ndarray:
-        """Mask bool `[f]` of the files on which the Byzantine workers have the majority."""
-        return self.assignment.distorted_by(self.byzantine)
+        """Mask bool `[f]` of the files that the attack wins by majority."""
+        return self.assignment.distorted_by(self.byzantine) & self.attacked_files()
 
 
 class Attack(ABC):
