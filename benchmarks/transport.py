@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import psutil
 import tyro
 
 from mlsys_ray.byzshield.config import TrainConfig
@@ -62,13 +63,21 @@ def main(benchmark: Benchmark) -> None:
     with ray_session() as description:
         say(description)
         for _ in range(benchmark.rounds):
-            times[0].seconds += [_seconds(arithmetic) for _ in range(5)]
             for timed in times[1:]:
+                _wait_for_quiet()
+                times[0].seconds += [_seconds(arithmetic) for _ in range(5)]
                 timed.seconds += _iterations(config, timed.processes)
     rows = [_row(timed, times[0]) for timed in times]
     print_table(rows)
     if benchmark.json:
         print_json(rows)
+
+
+def _wait_for_quiet(seconds: int = 60) -> None:
+    """Until processes that were ended are gone, or the time is up."""
+    for _ in range(seconds):
+        if psutil.cpu_percent(interval=1.0) < 10:
+            return
 
 
 def _iterations(config: TrainConfig, num_processes: int) -> list[float]:
