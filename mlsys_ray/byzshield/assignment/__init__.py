@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 
 from mlsys_ray.byzshield.assignment.affine import affine
+from mlsys_ray.byzshield.assignment.aspis import aspis
+from mlsys_ray.byzshield.assignment.aspis_plus import aspis_plus
 from mlsys_ray.byzshield.assignment.base import Assignment
 from mlsys_ray.byzshield.assignment.baseline import baseline
 from mlsys_ray.byzshield.assignment.frc import frc
@@ -14,6 +16,8 @@ from mlsys_ray.byzshield.assignment.ramanujan import ramanujan1, ramanujan2
 
 SCHEMES: dict[str, Callable[..., Assignment]] = {
     "affine": affine,
+    "aspis": aspis,
+    "aspis_plus": aspis_plus,
     "baseline": baseline,
     "frc": frc,
     "mols": mols,
@@ -24,6 +28,8 @@ SCHEMES: dict[str, Callable[..., Assignment]] = {
 # The clusters of the paper's experiments, section 6.
 PAPER_PARAMETERS: dict[str, dict[str, int]] = {
     "affine": {"load": 5, "replication": 3},
+    "aspis": {"num_workers": 15, "replication": 3},
+    "aspis_plus": {"num_workers": 15},
     "baseline": {"num_workers": 15},
     "frc": {"num_workers": 15, "replication": 3},
     "mols": {"load": 5, "replication": 3},
@@ -77,6 +83,8 @@ __all__ = [
     "SCHEMES",
     "Assignment",
     "affine",
+    "aspis",
+    "aspis_plus",
     "baseline",
     "frc",
     "make_assignment",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ class Assignment:
         scheme: name of the code, a key of `SCHEMES`.
         biadjacency: bool `[K, f]`, the matrix H; entry `(u, v)` says that worker u holds file v.
             Must be biregular: every worker holds l files, every file has r holders.
+        moves: whether workers take other places in the graph each iteration.
 
     Raises:
         ValueError: the matrix is not biregular.
@@ -24,6 +25,7 @@ class Assignment:
 
     scheme: str
     biadjacency: np.ndarray
+    moves: bool = False
 
     def __post_init__(self) -> None:
         matrix = np.array(self.biadjacency, dtype=bool)
@@ -68,6 +70,16 @@ class Assignment:
     def holders_of(self, file: int) -> tuple[int, ...]:
         """The sorted workers of one file."""
         return tuple(np.flatnonzero(self.biadjacency[:, file]).tolist())
+
+    def at(self, iteration: int, seed: int) -> Assignment:
+        """The graph of an iteration: this one, or with workers moved, where they do so.
+
+        Server and workers draw the same places from the seed of the run.
+        """
+        if not self.moves:
+            return self
+        places = np.random.default_rng([seed, 4, iteration]).permutation(self.num_workers)
+        return replace(self, biadjacency=self.biadjacency[places])
 
     def distorted_by(self, workers: Iterable[int]) -> np.ndarray:
         """Mask bool `[f]` of the files on which `workers` have the majority r'."""
