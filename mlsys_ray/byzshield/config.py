@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from mlsys_ray.byzshield.aggregation import AggregationRule
     from mlsys_ray.byzshield.assignment import Assignment
     from mlsys_ray.byzshield.attacks import Attack
+    from mlsys_ray.byzshield.detection import Detector
     from mlsys_ray.byzshield.distortion import WorstCase
 
 
 ByzantineChoice = Literal["worst", "random", "rotating"]
+AttackedFiles = Literal["held", "majority", "framing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,15 +29,15 @@ class TrainConfig:
     """
 
     scheme: str = "mols"
-    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
+    """Assignment code: affine, aspis, aspis_plus, baseline, frc (DETOX), mols, ramanujan1 or
     ramanujan2. Without load, replication and num_workers it is that of the paper's cluster of 15
-    workers (ramanujan2: 25)."""
+    workers (ramanujan2: 25). Both aspis also leave out the workers they find lying."""
     load: int | None = None
     """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
-    """Workers per file, r [workers]; for every scheme but baseline."""
+    """Workers per file, r [workers]; for every scheme but baseline and aspis_plus."""
     num_workers: int | None = None
-    """Workers, K [workers]; for baseline and frc, the others imply it."""
+    """Workers, K [workers]; for aspis, aspis_plus, baseline and frc, the others imply it."""
     byzantine: int = 0
     """Byzantine workers, q [workers]."""
     byzantine_choice: ByzantineChoice = "worst"
@@ -50,6 +52,9 @@ class TrainConfig:
     """The attack's parameter: alie z [standard deviations], constant value and gaussian deviation
     [gradient units], reversed_gradient, ipm and foe scale [ratio], mimic file [index]; None: its
     default (alie: z_max of K and q)."""
+    attacked_files: AttackedFiles = "held"
+    """The files that Byzantine workers lie on: all they hold (ATT-1 of Aspis), those on which they
+    have the majority (ATT-3), or those that frame q honest workers (ATT-2)."""
     rule: str = "median"
     """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
     krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
@@ -136,6 +141,12 @@ class TrainConfig:
                 self.byzantine,
                 f"left out or {len(given)}, the size of byzantine_workers",
             )
+        _require(
+            self.attacked_files in get_args(AttackedFiles),
+            "attacked_files",
+            self.attacked_files,
+            f"one of {', '.join(get_args(AttackedFiles))}",
+        )
         _require(self.data in DATASETS, "data", self.data, f"one of {', '.join(DATASETS)}")
         check_model(self.model)
         parse_faults(self.faults, workers)
@@ -164,6 +175,12 @@ class TrainConfig:
             allow_beyond_tolerance=self.allow_beyond_tolerance,
         )
 
+    def make_detector(self) -> Detector:
+        """The detector of this run, which knows q."""
+        from mlsys_ray.byzshield.detection import make_detector
+
+        return make_detector(self.scheme, self._num_byzantine)
+
     def make_attack(self) -> Attack | None:
         """The attack of this run; None where Byzantine workers send the true gradient."""
         from mlsys_ray.byzshield.attacks import make_attack
@@ -181,11 +198,14 @@ class TrainConfig:
         chosen = generator.choice(self.make_assignment().num_workers, self.byzantine, replace=False)
         return tuple(sorted(chosen.tolist()))
 
-    def _worst_case(self) -> WorstCase:
+    @property
+    def _num_byzantine(self) -> int:
         given = self.byzantine_workers
-        num_byzantine = self.byzantine if given is None else len(given)
+        return self.byzantine if given is None else len(given)
+
+    def _worst_case(self) -> WorstCase:
         return _worst_case(
-            self.scheme, self.num_workers, self.load, self.replication, num_byzantine
+            self.scheme, self.num_workers, self.load, self.replication, self._num_byzantine
         )
 
 
@@ -194,11 +214,15 @@ def _worst_case(
     scheme: str, num_workers: int | None, load: int | None, replication: int | None, q: int
 ) -> WorstCase:
     from mlsys_ray.byzshield.assignment import make_assignment
-    from mlsys_ray.byzshield.distortion import worst_case
+    from mlsys_ray.byzshield.detection import undetected_c_max
+    from mlsys_ray.byzshield.distortion import WorstCase, worst_case
 
     assignment = make_assignment(
         scheme, num_workers=num_workers, load=load, replication=replication
     )
+    if scheme == "aspis":
+        # All sets of q are alike.
+        return WorstCase(undetected_c_max(q, assignment.replication), tuple(range(q)))
     return worst_case(assignment, q)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlsys_ray.byzshield.assignment import Assignment
+from mlsys_ray.byzshield.detection import NOBODY, Verdict
 from mlsys_ray.byzshield.transport import Reply, Task, Transport
 from mlsys_ray.byzshield.voting import Ballot, digest
 
@@ -50,6 +51,11 @@ class Outcome:
     bytes_received: int
     fetch_seconds: float
 
+    def is_proved_by(self, verdict: Verdict) -> bool:
+        """Whether more workers agree on each vote than liars can be left."""
+        enough = verdict.enough
+        return enough is not None and all(len(holders) >= enough for holders in self.holders)
+
 
 def elect(
     assignment: Assignment,
@@ -57,14 +63,15 @@ def elect(
     task: Task,
     transport: Transport,
     deadline: float,
+    verdict: Verdict = NOBODY,
 ) -> Outcome:
-    """Hold the vote of every file.
+    """Hold the vote of every file, without the copies of those whom the verdict calls liars.
 
     A winner is fetched from one of its holders and verified; a holder whose value does not match
     its own digest is proved a liar and the next one is asked; a winner that is not finite is no
     gradient, and the vote is held again without it. Winners of all files are fetched together.
     """
-    election = _Election(assignment, replies, task)
+    election = _Election(assignment, replies, task, verdict)
     fetch_seconds = 0.0
     while wanted := election.wanted():
         start = time.perf_counter()
@@ -78,7 +85,13 @@ def elect(
 class _Election:
     """The ballots of all files and what has been verified so far."""
 
-    def __init__(self, assignment: Assignment, replies: Mapping[int, Reply], task: Task) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        replies: Mapping[int, Reply],
+        task: Task,
+        verdict: Verdict,
+    ) -> None:
         self._task = task
         self._votes: dict[int, np.ndarray] = {}
         self._holders: dict[int, tuple[int, ...]] = {}
@@ -87,12 +100,13 @@ class _Election:
         self._proved: set[int] = set()
         self._ballots = {}
         for file in range(assignment.num_files):
+            voters = set(assignment.holders_of(file)) - verdict.liars
             copies = {
                 worker: replies[worker].digests[file]
-                for worker in assignment.holders_of(file)
+                for worker in voters
                 if file in replies[worker].digests
             }
-            self._ballots[file] = Ballot(copies, assignment.replication)
+            self._ballots[file] = Ballot(copies, len(voters), verdict.enough)
 
     def wanted(self) -> dict[tuple[int, int], bytes]:
         """The (worker, file) pairs to fetch next, each with the digest it has to match."""

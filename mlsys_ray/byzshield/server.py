@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mlsys_ray.byzshield.aggregation import Average
+from mlsys_ray.byzshield.assignment import Assignment
+from mlsys_ray.byzshield.attacks import Adversary
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
+from mlsys_ray.byzshield.detection import DETECTING, NOBODY, Verdict, disagreements
 from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
-from mlsys_ray.byzshield.transport import Task, Transport
+from mlsys_ray.byzshield.transport import Reply, Task, Transport
 
 Row = dict[str, Any]
 
@@ -28,11 +32,14 @@ class ServerState:
         iteration: the next one, from 0.
         parameters: float32 `[d]`.
         velocity: float32 `[d]`, the momentum buffer.
+        history: bool `[t, K, K]`, who disagreed with whom in the past iterations of the detection
+            window; None where it begins.
     """
 
     iteration: int
     parameters: np.ndarray
     velocity: np.ndarray
+    history: np.ndarray | None = None
 
 
 class ParameterServer:
@@ -49,6 +56,8 @@ class ParameterServer:
         self._transport = transport
         self._assignment = config.make_assignment()
         self._rule = config.make_rule()
+        self._detector = config.make_detector()
+        self._excludes = config.scheme in DETECTING
         self._sampler = FileSampler(
             dataset.train_labels,
             self._assignment.num_files,
@@ -76,11 +85,15 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        outcome = elect(self._assignment, answers.replies, task, self._transport, config.deadline)
+        assignment = self._assignment.at(task.iteration, config.seed)
+        conflicts, verdict = self._judge(assignment, answers.replies)
+        trust = verdict if self._excludes else NOBODY
+        outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, trust)
         elected = time.perf_counter()
         rate = step_size(config, state.iteration)
         if len(outcome.votes):
-            gradient = self._rule.aggregate(outcome.votes)
+            rule = Average() if outcome.is_proved_by(trust) else self._rule
+            gradient = rule.aggregate(outcome.votes)
             state.velocity = np.float32(config.momentum) * state.velocity + gradient
             state.parameters = state.parameters - np.float32(rate) * state.velocity
         state.iteration += 1
@@ -101,8 +114,27 @@ class ParameterServer:
             "seconds_aggregation": stepped - elected,
             "outvoted_workers": sorted(outcome.outvoted.elements()),
             "proved_workers": sorted(outcome.proved),
+            "detected_workers": sorted(verdict.liars),
+            "silent_workers": sorted(w for w, reply in answers.replies.items() if reply.failure),
+            "disagreements": [
+                (one, other, int(conflicts[one, other]))
+                for one, other in np.argwhere(np.triu(conflicts)).tolist()
+            ],
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
+
+    def _judge(
+        self, assignment: Assignment, replies: Mapping[int, Reply]
+    ) -> tuple[np.ndarray, Verdict]:
+        """Who disagreed with whom on how many files, int64 `[K, K]`, and who lied."""
+        state = self.state
+        digests = {worker: reply.digests for worker, reply in replies.items()}
+        conflicts = disagreements(assignment, digests)
+        present = (conflicts > 0)[None]
+        past = present[:0] if state.history is None else state.history
+        history = np.concatenate([past, present])
+        state.history = None if len(history) == self._detector.window else history
+        return conflicts, self._detector.judge(history)
 
     def _accuracy_if_due(self) -> float | None:
         done, config = self.state.iteration, self._config
@@ -111,11 +143,20 @@ class ParameterServer:
         return self._evaluator.accuracy(self.state.parameters)
 
     def _distorted(self, outcome: Outcome, iteration: int) -> int:
-        """Files whose elected copy was sent by Byzantine workers alone."""
-        if self._config.attack is None:
+        """Attacked files whose elected copy was sent by Byzantine workers alone."""
+        config = self._config
+        if config.attack is None:
             return 0
-        byzantine = set(self._config.byzantine_at(iteration))
-        return sum(byzantine.issuperset(holders) for holders in outcome.holders)
+        adversary = Adversary(
+            self._assignment.at(iteration, config.seed),
+            config.byzantine_at(iteration),
+            attacks=config.attacked_files,
+        )
+        attacked, liars = adversary.attacked_files(), set(adversary.byzantine)
+        return sum(
+            bool(attacked[file]) and liars.issuperset(holders)
+            for file, holders in zip(outcome.files, outcome.holders, strict=True)
+        )
 
 
 def _initial_state(config: TrainConfig, dataset: ImageDataset) -> ServerState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,11 +32,18 @@ class WorkerGroup:
         *,
         share_replicas: bool = False,
     ) -> None:
-        self._assignment = config.make_assignment()
+        self._code = self._assignment = config.make_assignment()
         self._workers = tuple(workers)
         self._attack = config.make_attack()
         self._byzantine_at = config.byzantine_at
-        self._adversary = Adversary(self._assignment, (), rule=config.make_rule(), seed=config.seed)
+        self._seed = config.seed
+        self._adversary = Adversary(
+            self._code,
+            (),
+            rule=config.make_rule(),
+            seed=config.seed,
+            attacks=config.attacked_files,
+        )
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
@@ -47,7 +54,7 @@ class WorkerGroup:
 
     @property
     def held(self) -> dict[int, tuple[int, ...]]:
-        """The files of each worker here."""
+        """The files of each worker here, in the last iteration that was computed."""
         return {worker: self._assignment.files_of(worker) for worker in self._workers}
 
     def compute(self, task: Task) -> Answers:
@@ -55,13 +62,15 @@ class WorkerGroup:
         start = time.perf_counter()
         self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
+        self._assignment = self._code.at(task.iteration, self._seed)
         self._adversary = replace(
             self._adversary,
+            assignment=self._assignment,
             byzantine=self._byzantine_at(task.iteration),
             iteration=task.iteration,
         )
-        crafted = self._craft(task)
-        replies = {worker: self._reply(task, worker, crafted) for worker in self._workers}
+        lies = self._craft(task)
+        replies = {worker: self._reply(task, worker, lies) for worker in self._workers}
         received = sum(len(d) for reply in replies.values() for d in reply.digests.values())
         return Answers(replies, time.perf_counter() - start, received)
 
@@ -69,19 +78,21 @@ class WorkerGroup:
         """The gradient float32 `[d]` of the last iteration; None if it is not this one."""
         return self._gradients.get((worker, file)) if iteration == self._iteration else None
 
-    def _craft(self, task: Task) -> np.ndarray | None:
-        """What Byzantine workers here send, `[f, d]`; the omniscient adversary computes all."""
+    def _craft(self, task: Task) -> dict[int, np.ndarray]:
+        """The lies of Byzantine workers here by file; the omniscient adversary computes all."""
         if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
-            return None
+            return {}
         flip = self._attack.flips_labels
         truth = np.stack([self._compute(task, file, flip) for file in range(len(task.files))])
-        return np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
+        crafted = np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
+        attacked = np.flatnonzero(self._adversary.attacked_files())
+        return {file: crafted[file] for file in attacked.tolist()}
 
-    def _reply(self, task: Task, worker: int, crafted: np.ndarray | None) -> Reply:
+    def _reply(self, task: Task, worker: int, lies: Mapping[int, np.ndarray]) -> Reply:
         digests, detail = {}, ""
         for file in self._assignment.files_of(worker):
             try:
-                gradient = self._gradient(task, worker, file, crafted)
+                gradient = self._gradient(task, worker, file, lies)
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
                 continue
@@ -90,10 +101,10 @@ class WorkerGroup:
         return Reply(digests, "error" if detail else None, detail)
 
     def _gradient(
-        self, task: Task, worker: int, file: int, crafted: np.ndarray | None
+        self, task: Task, worker: int, file: int, lies: Mapping[int, np.ndarray]
     ) -> np.ndarray:
-        if crafted is not None and worker in self._adversary.byzantine:
-            return crafted[file]
+        if file in lies and worker in self._adversary.byzantine:
+            return lies[file]
         gradient = self._compute(task, file)
         fault = self._faults.get(worker)
         return gradient if fault is None else apply_fault(fault, gradient, self._deadline)

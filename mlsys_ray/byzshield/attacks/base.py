@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from mlsys_ray.byzshield.aggregation.base import AggregationRule
 from mlsys_ray.byzshield.assignment.base import Assignment
+
+if TYPE_CHECKING:
+    from mlsys_ray.byzshield.config import AttackedFiles
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Adversary:
         rule: how the server combines the votes; needed by attacks that search for the worst.
         seed: of random attacks.
         iteration: of the training run; with the seed, all randomness there is.
+        attacks: which of its files a Byzantine worker lies on: all that it holds (ATT-1 of Aspis),
+            those on which Byzantine workers have the majority, the others give them away
+            (ATT-3), or, to frame as many honest workers, those whose honest holders are all
+            among the first q of these (ATT-2).
     """
 
     assignment: Assignment
@@ -29,10 +36,24 @@ class Adversary:
     rule: AggregationRule | None = None
     seed: int = 0
     iteration: int = 0
+    attacks: AttackedFiles = "held"
+
+    def attacked_files(self) -> np.ndarray:
+        """Mask bool `[f]` of the files on which Byzantine holders lie."""
+        matrix = self.assignment.biadjacency
+        held = np.any(matrix[list(self.byzantine)], axis=0)
+        if self.attacks == "held":
+            return held
+        if self.attacks == "majority":
+            return self.assignment.distorted_by(self.byzantine)
+        honest = np.delete(np.arange(len(matrix)), list(self.byzantine))
+        witnessed = np.any(matrix[honest[len(self.byzantine) :]], axis=0)
+        return held & ~witnessed
 
     def distorted_files(self) -> np.ndarray:
-        """Mask bool `[f]` of the files on which the Byzantine workers have the majority."""
-        return self.assignment.distorted_by(self.byzantine)
+        """Mask bool `[f]` of the attacked files on which Byzantine workers have the majority."""
+        attacked = self.attacked_files()
+        return attacked & self.assignment.distorted_by(self.byzantine)
 
 
 class Attack(ABC):
