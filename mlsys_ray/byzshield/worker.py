@@ -74,6 +74,14 @@ class WorkerGroup:
         received = sum(len(d) for reply in replies.values() for d in reply.digests.values())
         return Answers(replies, time.perf_counter() - start, received)
 
+    def probe(self, parameters: np.ndarray, samples: np.ndarray) -> bytes:
+        """Digest of the true gradient at `parameters` on training rows int64 `[n]`.
+
+        Processes whose arithmetic is the same in every bit give the same.
+        """
+        self._computer.load(parameters)
+        return digest(0, 0, self._computer.gradient(samples))
+
     def fetch(self, iteration: int, worker: int, file: int) -> np.ndarray | None:
         """The gradient float32 `[d]` of the last iteration; None if it is not this one."""
         return self._gradients.get((worker, file)) if iteration == self._iteration else None

@@ -6,6 +6,8 @@ returns or raises is never read, because reading it would run code that the work
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from ray.actor import ActorHandle
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
+from mlsys_ray.byzshield.sampling import FileSampler
 from mlsys_ray.byzshield.server import ParameterServer, Row, ServerState
 from mlsys_ray.byzshield.voting import DIGEST_BYTES
 from mlsys_ray.byzshield.worker import WorkerGroup
@@ -106,6 +109,23 @@ class Server:
             start,
         )
         self._server = ParameterServer(config, images, transport, state)
+        samples = FileSampler(images.train_labels, assignment.num_files, config.batch_size, 0)
+        self._probed = transport.probe(
+            self._server.state.parameters, samples.files(0)[0], config.deadline
+        )
+
+    def differences(self) -> list[str]:
+        """What processes compute with whose arithmetic is not that of the most; empty if all agree.
+
+        Their honest copies would lose every vote.
+        """
+        digests = Counter(value for value, _ in self._probed.values())
+        common = digests.most_common(1)[0][0] if digests else b""
+        return [
+            f"process {index} ({text})"
+            for index, (value, text) in sorted(self._probed.items())
+            if value != common
+        ]
 
     def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
         """See `ParameterServer.train`."""
@@ -148,6 +168,12 @@ def train_on_ray(
         config, [ray.put(dataset)], num_processes, state, encrypt
     )
     try:
+        if different := ray.get(server.differences.remote()):
+            warnings.warn(
+                f"{len(different)} of {num_processes} worker processes compute other bits than the"
+                f" rest, and honest workers there will be outvoted: {'; '.join(different)}",
+                stacklevel=2,
+            )
         for row in server.train.options(num_returns="streaming").remote(checkpoint_interval):
             yield ray.get(row)
     finally:

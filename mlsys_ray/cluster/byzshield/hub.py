@@ -141,7 +141,7 @@ class Hub:
         self._context.term()
 
     def _hear(self, routing_id: bytes, frames: list[bytes]) -> Message | int | None:
-        header, bodies = protocol.parse(frames, num_bodies=range(2))
+        header, bodies = protocol.parse(frames)
         process = self._processes.get(routing_id)
         if process is not None:
             return None if header.kind is Kind.HELLO else Message(process, header, bodies)

@@ -12,6 +12,8 @@ beforehand and refuses any other; nothing a worker sends is parsed beyond that.
 | DIGESTS | worker | iteration, seconds | per (worker, file) held: a flag and a digest |
 | FETCH | server | iteration | (worker, file) pairs int32 `[n, 2]` |
 | VALUE | worker | iteration, worker, file | the gradient's bytes, none if it is not there |
+| PROBE | server | | parameters float32 `[d]`; training rows int64 `[n]` |
+| PROBED | worker | | digest of the gradient on them; what it was computed with, ASCII |
 | STOP | server | | |
 """
 
@@ -52,6 +54,8 @@ class Kind(IntEnum):
     FETCH = 6
     VALUE = 7
     STOP = 8
+    PROBE = 9
+    PROBED = 10
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,11 @@ def unpack_digests(held: Mapping[int, Sequence[int]], body: bytes) -> dict[int, 
             position += _ENTRY_BYTES
         replies[worker] = Reply(digests, "error" if len(digests) < len(files) else None)
     return replies
+
+
+def readable(text: bytes) -> str:
+    """A worker's text, made harmless to print: at most 200 characters of printable ASCII."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in text[:200])
 
 
 def pack_pairs(pairs: Sequence[tuple[int, int]]) -> bytes:

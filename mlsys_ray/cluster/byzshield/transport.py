@@ -84,7 +84,7 @@ class SocketTransport:
             self._hub.send(index, header, *bodies)
         replies: dict[int, dict[int, Reply]] = {}
         seconds, received = 0.0, 0
-        for heard in self._listen(end, lambda: self._awaited(replies)):
+        for heard in self._listen(end, lambda: self._hub.connected - replies.keys()):
             if isinstance(heard, int):
                 self._hub.send(heard, header, *bodies)
                 continue
@@ -124,8 +124,8 @@ class SocketTransport:
             for pair in pairs
         }
         values: dict[tuple[int, int], object] = {}
-        awaited = partial(self._alive, open_pairs)
-        for heard in self._listen(end, awaited):
+        homes = partial(self._homes, open_pairs)
+        for heard in self._listen(end, homes):
             if isinstance(heard, int):
                 # It comes from a new process or over a new connection: nothing sent to the old
                 # one will be answered.
@@ -144,6 +144,33 @@ class SocketTransport:
                 values[pair] = self._vector(heard.bodies[0])
         return values
 
+    def probe(
+        self, parameters: np.ndarray, samples: np.ndarray, deadline: float
+    ) -> dict[int, tuple[bytes, str]]:
+        """Have every process compute one gradient honestly.
+
+        Args:
+            parameters: float32 `[d]`.
+            samples: training rows int64 `[n]`.
+            deadline: seconds to wait.
+
+        Returns:
+            (digest, what it was computed with) by process; those that did not answer are left out.
+        """
+        bodies = parameters.astype("<f4").tobytes(), samples.astype("<i8").tobytes()
+        asked = {
+            index
+            for index in range(len(self._workers))
+            if self._hub.send(index, Header(Kind.PROBE), *bodies)
+        }
+        found: dict[int, tuple[bytes, str]] = {}
+        end = time.monotonic() + deadline
+        for heard in self._listen(end, lambda: asked - found.keys()):
+            if isinstance(heard, Message) and heard.header.kind is Kind.PROBED:
+                value, text = (*heard.bodies, b"", b"")[:2]
+                found[heard.process] = value, protocol.readable(text)
+        return found
+
     def close(self) -> None:
         """End the processes."""
         self._hub.close()
@@ -153,26 +180,33 @@ class SocketTransport:
     def _wait_for_start(self) -> None:
         end = time.monotonic() + START_SECONDS
         waiting = set(range(len(self._workers)))
-        for heard in self._listen(end, lambda: {i for i in waiting if not self._is_lost(i)}):
-            if isinstance(heard, int):
-                waiting.discard(heard)
+        awaited = partial(set, waiting)
+        while waiting and time.monotonic() < end:
+            for heard in self._listen(time.monotonic() + TICK_SECONDS, awaited):
+                if isinstance(heard, int):
+                    waiting.discard(heard)
+            waiting.difference_update([index for index in waiting if self._is_lost(index)])
 
     def _listen(self, end: float, awaited: Callable[[], set[int]]) -> Iterator[Message | int]:
-        """Yield what is heard until nobody is awaited any more, or the time is up."""
-        while (remaining := end - time.monotonic()) > 0 and awaited():
+        """Yield what is heard until nobody alive is awaited any more, or the time is up.
+
+        Args:
+            end: of the time.
+            awaited: the processes that have not said yet what they should.
+        """
+        while (remaining := end - time.monotonic()) > 0 and (waiting := awaited()):
+            silence = True
             for heard in self._hub.receive(min(remaining, TICK_SECONDS)):
+                silence = False
                 if isinstance(heard, int):
                     self._has_joined[heard] = True
                 yield heard
+            # Asking Ray costs more than listening, so it is asked only when there is nothing.
+            if silence and all(self._processes[index].is_dead() for index in waiting):
+                return
 
-    def _awaited(self, replies: dict[int, dict[int, Reply]]) -> set[int]:
-        """Processes from which an answer may still come."""
-        waiting = self._hub.connected - replies.keys()
-        return {index for index in waiting if not self._processes[index].is_dead()}
-
-    def _alive(self, pairs: set[tuple[int, int]]) -> set[int]:
-        indices = {self._home[worker] for worker, _ in pairs}
-        return {index for index in indices if not self._processes[index].is_dead()}
+    def _homes(self, pairs: set[tuple[int, int]]) -> set[int]:
+        return {self._home[worker] for worker, _ in pairs}
 
     def _is_lost(self, index: int) -> bool:
         """Whether a process died and was not started again; a dead one is started again here."""

@@ -10,6 +10,7 @@ from mlsys_ray.byzshield.worker import WorkerGroup
 from mlsys_ray.cluster.byzshield import protocol
 from mlsys_ray.cluster.byzshield.contact import Contact, harden
 from mlsys_ray.cluster.byzshield.protocol import Header, Kind
+from mlsys_ray.cluster.environment import cpu_model, vector_bits
 
 IDLE_MILLISECONDS = 500
 
@@ -32,6 +33,16 @@ def serve(contact: Contact, group: WorkerGroup, num_files: int, num_parameters: 
             socket.curve_publickey, socket.curve_secretkey = contact.keys
         socket.connect(contact.endpoint)
         _Session(socket, contact, group, num_files, num_parameters).run()
+
+
+def describe_arithmetic() -> str:
+    """What the bits of a gradient depend on."""
+    import torch
+
+    return (
+        f"{cpu_model()}, {vector_bits()}-bit vectors, torch {torch.__version__},"
+        f" {torch.backends.cpu.get_cpu_capability()}"
+    )
 
 
 class _Session:
@@ -61,6 +72,10 @@ class _Session:
             if header.kind is Kind.CHALLENGE:
                 proof = protocol.prove(self._contact.secret, self._contact.process, bodies[0])
                 self._send(Header(Kind.PROOF, self._contact.process), proof)
+            elif header.kind is Kind.PROBE:
+                parameters = np.frombuffer(bodies[0], dtype="<f4")
+                found = self._group.probe(parameters, np.frombuffer(bodies[1], dtype="<i8"))
+                self._send(Header(Kind.PROBED), found, describe_arithmetic().encode())
             elif header.kind is Kind.FETCH:
                 self._send_values(header.iteration, protocol.unpack_pairs(bodies[0]))
             elif header.kind is Kind.COMPUTE and not self._socket.poll(0):

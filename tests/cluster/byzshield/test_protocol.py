@@ -79,6 +79,10 @@ def test_pairs_travel(pairs):
     assert protocol.unpack_pairs(protocol.pack_pairs(pairs)) == pairs
 
 
+def test_text_of_workers_is_made_harmless():
+    assert protocol.readable(b"\x1b[31mred\n\xff" + b"x" * 500) == "?[31mred??" + "x" * 190
+
+
 def test_only_the_secret_of_the_process_proves_it_and_only_for_this_nonce():
     secret, nonce = b"s" * 32, b"n" * 32
     proof = protocol.prove(secret, 3, nonce)

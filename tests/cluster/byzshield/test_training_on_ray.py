@@ -120,6 +120,29 @@ def _worker_pids():
     ]
 
 
+def test_processes_whose_arithmetic_differs_are_named_at_the_start(train, user_modules):
+    (user_modules / "different_model.py").write_text(
+        "import os, torch\n"
+        "from mlsys_ray.byzshield.models import small_cnn\n"
+        "class Different(torch.nn.Module):\n"
+        "    def __init__(self, net):\n"
+        "        super().__init__()\n"
+        "        self.net = net\n"
+        "    def forward(self, images):\n"
+        "        return self.net(images) * (1 + 1e-3 * (os.getpid() % 1000))\n"
+        "def model(shape, classes):\n"
+        "    return Different(small_cnn(shape, classes))\n"
+    )
+    config = TrainConfig(model="different_model:model", **{**SMALL, "iterations": 1})
+    with pytest.warns(UserWarning, match=r"1 of 2 worker processes .* process 1 \(.*torch"):
+        list(train(config, num_processes=2))
+
+
+def test_with_encryption_the_curve_is_the_same(train):
+    config = TrainConfig(byzantine=3, attack="alie", **SMALL)
+    assert measured(train(config, encrypt=True)) == measured(in_process(config))
+
+
 @pytest.mark.parametrize("num_processes", [0, 16])
 def test_processes_out_of_range_are_refused(train, num_processes):
     with pytest.raises(ValueError, match="must be 1 to the 15 workers"):
