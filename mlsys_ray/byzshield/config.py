@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -154,15 +154,16 @@ class TrainConfig:
         self.make_attack()
 
     def make_assignment(self) -> Assignment:
-        """The assignment graph of this run."""
+        """The assignment graph of this run; `at` gives that of an iteration."""
         from mlsys_ray.byzshield.assignment import make_assignment
 
-        return make_assignment(
+        assignment = make_assignment(
             self.scheme,
             num_workers=self.num_workers,
             load=self.load,
             replication=self.replication,
         )
+        return replace(assignment, seed=self.seed)
 
     def make_rule(self) -> AggregationRule:
         """The robust aggregation rule of this run, reckoning with the worst case of q."""

@@ -85,7 +85,7 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        assignment = self._assignment.at(task.iteration, config.seed)
+        assignment = self._assignment.at(task.iteration)
         conflicts, verdict = self._judge(assignment, answers.replies)
         trust = verdict if self._excludes else NOBODY
         outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, trust)
@@ -148,7 +148,7 @@ class ParameterServer:
         if config.attack is None:
             return 0
         adversary = Adversary(
-            self._assignment.at(iteration, config.seed),
+            self._assignment.at(iteration),
             config.byzantine_at(iteration),
             attacks=config.attacked_files,
         )

@@ -36,7 +36,6 @@ class WorkerGroup:
         self._workers = tuple(workers)
         self._attack = config.make_attack()
         self._byzantine_at = config.byzantine_at
-        self._seed = config.seed
         self._adversary = Adversary(
             self._code,
             (),
@@ -62,7 +61,7 @@ class WorkerGroup:
         start = time.perf_counter()
         self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
-        self._assignment = self._code.at(task.iteration, self._seed)
+        self._assignment = self._code.at(task.iteration)
         self._adversary = replace(
             self._adversary,
             assignment=self._assignment,

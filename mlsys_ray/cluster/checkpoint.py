@@ -16,13 +16,14 @@ CHECKPOINT = "checkpoint.safetensors"
 
 def dump_state(state: ServerState) -> bytes:
     """The state as the content of a safetensors file."""
-    return save(
-        {
-            "parameters": state.parameters,
-            "velocity": state.velocity,
-            "iteration": np.array(state.iteration, dtype=np.int64),
-        }
-    )
+    tensors = {
+        "parameters": state.parameters,
+        "velocity": state.velocity,
+        "iteration": np.array(state.iteration, dtype=np.int64),
+    }
+    if state.history is not None:
+        tensors["history"] = state.history
+    return save(tensors)
 
 
 def load_state(path: Path) -> ServerState:
@@ -33,7 +34,12 @@ def load_state(path: Path) -> ServerState:
     """
     try:
         tensors = load(path.read_bytes())
-        return ServerState(int(tensors["iteration"]), tensors["parameters"], tensors["velocity"])
+        return ServerState(
+            int(tensors["iteration"]),
+            tensors["parameters"],
+            tensors["velocity"],
+            tensors.get("history"),
+        )
     except (SafetensorError, KeyError, struct.error) as error:
         raise ValueError(
             f"checkpoint {path} is damaged ({error}); delete it to start anew"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from itertools import combinations
 from math import comb
@@ -38,6 +39,15 @@ class AssignmentTests(ABC):
     def test_it_is_the_same_at_every_call(self) -> None:
         """Workers in other processes build the same graph."""
         np.testing.assert_array_equal(self.make().biadjacency, self.make().biadjacency)
+
+    def test_processes_agree_on_every_iteration(self) -> None:
+        """A pickled copy gives the same graph, whose workers have moved at most."""
+        code = self.make()
+        copy = pickle.loads(pickle.dumps(code))
+        for iteration in range(3):
+            graph = code.at(iteration).biadjacency
+            np.testing.assert_array_equal(graph, copy.at(iteration).biadjacency)
+            assert sorted(map(bytes, graph)) == sorted(map(bytes, code.biadjacency))
 
     def test_the_largest_eigenvalue_is_one(self) -> None:
         """As for every biregular graph."""

@@ -18,6 +18,7 @@ class Assignment:
         biadjacency: bool `[K, f]`, the matrix H; entry `(u, v)` says that worker u holds file v.
             Must be biregular: every worker holds l files, every file has r holders.
         moves: whether workers take other places in the graph each iteration.
+        seed: of these places.
 
     Raises:
         ValueError: the matrix is not biregular.
@@ -26,6 +27,7 @@ class Assignment:
     scheme: str
     biadjacency: np.ndarray
     moves: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         matrix = np.array(self.biadjacency, dtype=bool)
@@ -71,14 +73,14 @@ class Assignment:
         """The sorted workers of one file."""
         return tuple(np.flatnonzero(self.biadjacency[:, file]).tolist())
 
-    def at(self, iteration: int, seed: int) -> Assignment:
+    def at(self, iteration: int) -> Assignment:
         """The graph of an iteration: this one, or with workers moved, where they do so.
 
-        Server and workers draw the same places from the seed of the run.
+        Server and workers that know the seed draw the same places.
         """
         if not self.moves:
             return self
-        places = np.random.default_rng([seed, 4, iteration]).permutation(self.num_workers)
+        places = np.random.default_rng([self.seed, 4, iteration]).permutation(self.num_workers)
         return replace(self, biadjacency=self.biadjacency[places])
 
     def distorted_by(self, workers: Iterable[int]) -> np.ndarray:

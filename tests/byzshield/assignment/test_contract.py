@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from mlsys_ray.byzshield.assignment import (
+    SCHEMES,
     Assignment,
     affine,
+    aspis,
+    aspis_plus,
     baseline,
     frc,
     mols,
@@ -18,6 +21,21 @@ from mlsys_ray.testing import AssignmentTests
 class TestAffine(AssignmentTests):
     def make(self):
         return affine(load=4, replication=5)
+
+
+class TestAspis(AssignmentTests):
+    def make(self):
+        return aspis(num_workers=9, replication=5)
+
+
+class TestAspisPlus(AssignmentTests):
+    def make(self):
+        return aspis_plus(num_workers=13)
+
+
+class TestFanoPlane(AssignmentTests):
+    def make(self):
+        return aspis_plus(num_workers=7)
 
 
 class TestBaseline(AssignmentTests):
@@ -43,6 +61,11 @@ class TestRamanujan1(AssignmentTests):
 class TestRamanujan2(AssignmentTests):
     def make(self):
         return ramanujan2(load=6, replication=3)
+
+
+def test_no_code_is_left_out():
+    tested = {cls().make().scheme for cls in AssignmentTests.__subclasses__()}
+    assert tested >= set(SCHEMES)
 
 
 def test_the_contract_refuses_a_code_whose_votes_can_tie():
