@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mlsys_ray.byzshield.aggregation import AggregationRule
     from mlsys_ray.byzshield.assignment import Assignment
     from mlsys_ray.byzshield.attacks import Attack
-    from mlsys_ray.byzshield.detection import Detector
     from mlsys_ray.byzshield.distortion import WorstCase
 
 
 ByzantineChoice = Literal["worst", "random", "rotating"]
 AttackedFiles = Literal["held", "majority", "framing"]
+Detection = Literal["none", "clique", "degree"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,15 +29,15 @@ class TrainConfig:
     """
 
     scheme: str = "mols"
-    """Assignment code: affine, aspis, aspis_plus, baseline, frc (DETOX), mols, ramanujan1 or
+    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
     ramanujan2. Without load, replication and num_workers it is that of the paper's cluster of 15
-    workers (ramanujan2: 25). Both aspis also leave out the workers they find lying."""
+    workers (ramanujan2: 25)."""
     load: int | None = None
     """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
-    """Workers per file, r [workers]; for every scheme but baseline and aspis_plus."""
+    """Workers per file, r [workers]; for every scheme but baseline."""
     num_workers: int | None = None
-    """Workers, K [workers]; for aspis, aspis_plus, baseline and frc, the others imply it."""
+    """Workers, K [workers]; for baseline and frc, the others imply it."""
     byzantine: int = 0
     """Byzantine workers, q [workers]."""
     byzantine_choice: ByzantineChoice = "worst"
@@ -54,7 +54,10 @@ class TrainConfig:
     default (alie: z_max of K and q)."""
     attacked_files: AttackedFiles = "held"
     """The files that Byzantine workers lie on: all they hold (ATT-1 of Aspis), those on which they
-    have the majority (ATT-3), or those that frame q honest workers (ATT-2)."""
+    have the majority (ATT-3), or those by which they frame q honest workers (ATT-2)."""
+    detection: Detection = "none"
+    """How liars are told and left out, knowing q: none; clique, for liars that may change each
+    iteration (aspis); degree, over windows of 15 iterations (aspis_plus)."""
     rule: str = "median"
     """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
     krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
@@ -126,6 +129,18 @@ class TrainConfig:
             f"at least 0 and below half of the {workers} workers",
         )
         _require(
+            self.detection in get_args(Detection),
+            "detection",
+            self.detection,
+            f"one of {', '.join(get_args(Detection))}",
+        )
+        _require(
+            self.attacked_files in get_args(AttackedFiles),
+            "attacked_files",
+            self.attacked_files,
+            f"one of {', '.join(get_args(AttackedFiles))}",
+        )
+        _require(
             self.byzantine_choice in get_args(ByzantineChoice),
             "byzantine_choice",
             self.byzantine_choice,
@@ -141,12 +156,6 @@ class TrainConfig:
                 self.byzantine,
                 f"left out or {len(given)}, the size of byzantine_workers",
             )
-        _require(
-            self.attacked_files in get_args(AttackedFiles),
-            "attacked_files",
-            self.attacked_files,
-            f"one of {', '.join(get_args(AttackedFiles))}",
-        )
         _require(self.data in DATASETS, "data", self.data, f"one of {', '.join(DATASETS)}")
         check_model(self.model)
         parse_faults(self.faults, workers)
@@ -154,16 +163,16 @@ class TrainConfig:
         self.make_attack()
 
     def make_assignment(self) -> Assignment:
-        """The assignment graph of this run; `at` gives that of an iteration."""
-        from mlsys_ray.byzshield.assignment import make_assignment
+        """The assignment graph of this run."""
+        return _code(self.scheme, self.num_workers, self.load, self.replication)
 
-        assignment = make_assignment(
-            self.scheme,
-            num_workers=self.num_workers,
-            load=self.load,
-            replication=self.replication,
-        )
-        return replace(assignment, seed=self.seed)
+    def assignment_at(self, iteration: int) -> Assignment:
+        """The assignment of an iteration: aspis_plus gives workers new places each time."""
+        assignment = self.make_assignment()
+        if self.scheme != "aspis_plus":
+            return assignment
+        generator = np.random.default_rng([self.seed, 4, iteration])
+        return assignment.permuted(generator.permutation(assignment.num_workers))
 
     def make_rule(self) -> AggregationRule:
         """The robust aggregation rule of this run, reckoning with the worst case of q."""
@@ -172,15 +181,9 @@ class TrainConfig:
         return make_rule(
             self.rule,
             num_gradients=self.make_assignment().num_files,
-            num_byzantine=self._worst_case().c_max,
+            num_byzantine=self._c_max(),
             allow_beyond_tolerance=self.allow_beyond_tolerance,
         )
-
-    def make_detector(self) -> Detector:
-        """The detector of this run, which knows q."""
-        from mlsys_ray.byzshield.detection import make_detector
-
-        return make_detector(self.scheme, self._num_byzantine)
 
     def make_attack(self) -> Attack | None:
         """The attack of this run; None where Byzantine workers send the true gradient."""
@@ -200,31 +203,36 @@ class TrainConfig:
         return tuple(sorted(chosen.tolist()))
 
     @property
-    def _num_byzantine(self) -> int:
-        given = self.byzantine_workers
-        return self.byzantine if given is None else len(given)
+    def num_byzantine(self) -> int:
+        """q, however it was given."""
+        return self.byzantine if self.byzantine_workers is None else len(self.byzantine_workers)
+
+    def _c_max(self) -> int:
+        """The most files that q workers distort, under this detection."""
+        from mlsys_ray.byzshield.detection import undetected_c_max
+
+        if self.scheme == "aspis" and self.detection == "clique":
+            return undetected_c_max(self.num_byzantine, self.make_assignment().replication)
+        return self._worst_case().c_max
 
     def _worst_case(self) -> WorstCase:
-        return _worst_case(
-            self.scheme, self.num_workers, self.load, self.replication, self._num_byzantine
-        )
+        return _worst_case(self.make_assignment(), self.num_byzantine)
 
 
 @cache
-def _worst_case(
-    scheme: str, num_workers: int | None, load: int | None, replication: int | None, q: int
-) -> WorstCase:
+def _code(
+    scheme: str, num_workers: int | None, load: int | None, replication: int | None
+) -> Assignment:
     from mlsys_ray.byzshield.assignment import make_assignment
-    from mlsys_ray.byzshield.detection import undetected_c_max
-    from mlsys_ray.byzshield.distortion import WorstCase, worst_case
 
-    assignment = make_assignment(
-        scheme, num_workers=num_workers, load=load, replication=replication
-    )
-    if scheme == "aspis":
-        # All sets of q are alike.
-        return WorstCase(undetected_c_max(q, assignment.replication), tuple(range(q)))
-    return worst_case(assignment, q)
+    return make_assignment(scheme, num_workers=num_workers, load=load, replication=replication)
+
+
+@cache
+def _worst_case(assignment: Assignment, num_byzantine: int) -> WorstCase:
+    from mlsys_ray.byzshield.distortion import worst_case
+
+    return worst_case(assignment, num_byzantine)
 
 
 def _require(condition: bool, name: str, value: object, accepted: str) -> None:

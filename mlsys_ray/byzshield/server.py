@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mlsys_ray.byzshield.aggregation import Average
-from mlsys_ray.byzshield.assignment import Assignment
 from mlsys_ray.byzshield.attacks import Adversary
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
-from mlsys_ray.byzshield.detection import DETECTING, NOBODY, Verdict, disagreements
+from mlsys_ray.byzshield.detection import (
+    NOBODY,
+    Agreement,
+    DegreeDetector,
+    Verdict,
+    agreement,
+    convict,
+)
 from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
-from mlsys_ray.byzshield.transport import Reply, Task, Transport
+from mlsys_ray.byzshield.transport import Task, Transport
 
 Row = dict[str, Any]
 
@@ -32,14 +38,13 @@ class ServerState:
         iteration: the next one, from 0.
         parameters: float32 `[d]`.
         velocity: float32 `[d]`, the momentum buffer.
-        history: bool `[t, K, K]`, who disagreed with whom in the past iterations of the detection
-            window; None where it begins.
+        detector: what a `DegreeDetector` has learned, int64 `[K + 1, K]`.
     """
 
     iteration: int
     parameters: np.ndarray
     velocity: np.ndarray
-    history: np.ndarray | None = None
+    detector: np.ndarray | None = None
 
 
 class ParameterServer:
@@ -56,8 +61,6 @@ class ParameterServer:
         self._transport = transport
         self._assignment = config.make_assignment()
         self._rule = config.make_rule()
-        self._detector = config.make_detector()
-        self._excludes = config.scheme in DETECTING
         self._sampler = FileSampler(
             dataset.train_labels,
             self._assignment.num_files,
@@ -67,6 +70,9 @@ class ParameterServer:
         )
         self._evaluator = Evaluator(config.model, dataset)
         self.state = state or _initial_state(config, dataset)
+        self._detector = DegreeDetector(self._assignment.num_workers, config.num_byzantine)
+        if self.state.detector is not None:
+            self._detector.restore(self.state.detector)
 
     def train(self, checkpoint_interval: int | None) -> Iterator[tuple[Row, ServerState | None]]:
         """Run the remaining iterations.
@@ -77,7 +83,7 @@ class ParameterServer:
         while self.state.iteration < self._config.iterations:
             row = self.step()
             due = checkpoint_interval and self.state.iteration % checkpoint_interval == 0
-            yield row, replace(self.state) if due else None
+            yield row, replace(self.state, detector=self._detector.state()) if due else None
 
     def step(self) -> Row:
         """Run one iteration and return its metrics (docs/byzshield.md lists them)."""
@@ -85,14 +91,16 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        assignment = self._assignment.at(task.iteration)
-        conflicts, verdict = self._judge(assignment, answers.replies)
-        trust = verdict if self._excludes else NOBODY
-        outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, trust)
+        assignment = config.assignment_at(state.iteration)
+        found = agreement(assignment, answers.replies)
+        verdict = self._judge(state.iteration, found)
+        heeded = NOBODY if config.detection == "none" else verdict
+        outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, heeded)
         elected = time.perf_counter()
         rate = step_size(config, state.iteration)
         if len(outcome.votes):
-            rule = Average() if outcome.is_proved_by(trust) else self._rule
+            # Among votes that are known to be true nothing has to be robust.
+            rule = Average() if outcome.is_proved_by(heeded) else self._rule
             gradient = rule.aggregate(outcome.votes)
             state.velocity = np.float32(config.momentum) * state.velocity + gradient
             state.parameters = state.parameters - np.float32(rate) * state.velocity
@@ -112,29 +120,19 @@ class ParameterServer:
             "seconds_communication": answered - start - compute + outcome.fetch_seconds,
             "seconds_vote": elected - answered - outcome.fetch_seconds,
             "seconds_aggregation": stepped - elected,
+            "distrusted_workers": sorted(verdict.liars),
             "outvoted_workers": sorted(outcome.outvoted.elements()),
             "proved_workers": sorted(outcome.proved),
-            "detected_workers": sorted(verdict.liars),
             "silent_workers": sorted(w for w, reply in answers.replies.items() if reply.failure),
-            "disagreements": [
-                (one, other, int(conflicts[one, other]))
-                for one, other in np.argwhere(np.triu(conflicts)).tolist()
-            ],
+            "disagreements": found.pairs(),
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
 
-    def _judge(
-        self, assignment: Assignment, replies: Mapping[int, Reply]
-    ) -> tuple[np.ndarray, Verdict]:
-        """Who disagreed with whom on how many files, int64 `[K, K]`, and who lied."""
-        state = self.state
-        digests = {worker: reply.digests for worker, reply in replies.items()}
-        conflicts = disagreements(assignment, digests)
-        present = (conflicts > 0)[None]
-        past = present[:0] if state.history is None else state.history
-        history = np.concatenate([past, present])
-        state.history = None if len(history) == self._detector.window else history
-        return conflicts, self._detector.judge(history)
+    def _judge(self, iteration: int, found: Agreement) -> Verdict:
+        """Who lied. Without detection this is evidence only, and cliques suit every code."""
+        if self._config.detection == "degree":
+            return Verdict(self._detector.observe(iteration, found))
+        return convict(found, self._config.num_byzantine)
 
     def _accuracy_if_due(self) -> float | None:
         done, config = self.state.iteration, self._config
@@ -148,7 +146,7 @@ class ParameterServer:
         if config.attack is None:
             return 0
         adversary = Adversary(
-            self._assignment.at(iteration),
+            config.assignment_at(iteration),
             config.byzantine_at(iteration),
             attacks=config.attacked_files,
         )

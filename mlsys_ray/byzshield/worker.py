@@ -32,12 +32,12 @@ class WorkerGroup:
         *,
         share_replicas: bool = False,
     ) -> None:
-        self._code = self._assignment = config.make_assignment()
+        self._config = config
+        self._assignment = config.make_assignment()
         self._workers = tuple(workers)
         self._attack = config.make_attack()
-        self._byzantine_at = config.byzantine_at
         self._adversary = Adversary(
-            self._code,
+            self._assignment,
             (),
             rule=config.make_rule(),
             seed=config.seed,
@@ -53,7 +53,7 @@ class WorkerGroup:
 
     @property
     def held(self) -> dict[int, tuple[int, ...]]:
-        """The files of each worker here, in the last iteration that was computed."""
+        """The files of each worker here, in the last iteration."""
         return {worker: self._assignment.files_of(worker) for worker in self._workers}
 
     def compute(self, task: Task) -> Answers:
@@ -61,11 +61,11 @@ class WorkerGroup:
         start = time.perf_counter()
         self._iteration, self._gradients, self._computed = task.iteration, {}, {}
         self._computer.load(task.parameters)
-        self._assignment = self._code.at(task.iteration)
+        self._assignment = self._config.assignment_at(task.iteration)
         self._adversary = replace(
             self._adversary,
             assignment=self._assignment,
-            byzantine=self._byzantine_at(task.iteration),
+            byzantine=self._config.byzantine_at(task.iteration),
             iteration=task.iteration,
         )
         lies = self._craft(task)

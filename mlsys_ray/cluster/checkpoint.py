@@ -21,8 +21,8 @@ def dump_state(state: ServerState) -> bytes:
         "velocity": state.velocity,
         "iteration": np.array(state.iteration, dtype=np.int64),
     }
-    if state.history is not None:
-        tensors["history"] = state.history
+    if state.detector is not None:
+        tensors["detector"] = state.detector
     return save(tensors)
 
 
@@ -38,7 +38,7 @@ def load_state(path: Path) -> ServerState:
             int(tensors["iteration"]),
             tensors["parameters"],
             tensors["velocity"],
-            tensors.get("history"),
+            tensors.get("detector"),
         )
     except (SafetensorError, KeyError, struct.error) as error:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,8 +17,6 @@ class Assignment:
         scheme: name of the code, a key of `SCHEMES`.
         biadjacency: bool `[K, f]`, the matrix H; entry `(u, v)` says that worker u holds file v.
             Must be biregular: every worker holds l files, every file has r holders.
-        moves: whether workers take other places in the graph each iteration.
-        seed: of these places.
 
     Raises:
         ValueError: the matrix is not biregular.
@@ -26,8 +24,6 @@ class Assignment:
 
     scheme: str
     biadjacency: np.ndarray
-    moves: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         matrix = np.array(self.biadjacency, dtype=bool)
@@ -39,6 +35,10 @@ class Assignment:
             )
         matrix.setflags(write=False)
         object.__setattr__(self, "biadjacency", matrix)
+
+    def permuted(self, order: np.ndarray) -> Assignment:
+        """The same graph with worker u in the place of worker `order[u]`, int64 `[K]`."""
+        return Assignment(self.scheme, self.biadjacency[order])
 
     @property
     def num_workers(self) -> int:
@@ -72,16 +72,6 @@ class Assignment:
     def holders_of(self, file: int) -> tuple[int, ...]:
         """The sorted workers of one file."""
         return tuple(np.flatnonzero(self.biadjacency[:, file]).tolist())
-
-    def at(self, iteration: int) -> Assignment:
-        """The graph of an iteration: this one, or with workers moved, where they do so.
-
-        Server and workers that know the seed draw the same places.
-        """
-        if not self.moves:
-            return self
-        places = np.random.default_rng([self.seed, 4, iteration]).permutation(self.num_workers)
-        return replace(self, biadjacency=self.biadjacency[places])
 
     def distorted_by(self, workers: Iterable[int]) -> np.ndarray:
         """Mask bool `[f]` of the files on which `workers` have the majority r'."""

@@ -25,10 +25,10 @@ class Adversary:
         rule: how the server combines the votes; needed by attacks that search for the worst.
         seed: of random attacks.
         iteration: of the training run; with the seed, all randomness there is.
-        attacks: which of its files a Byzantine worker lies on: all that it holds (ATT-1 of Aspis),
-            those on which Byzantine workers have the majority, the others give them away
-            (ATT-3), or, to frame as many honest workers, those whose honest holders are all
-            among the first q of these (ATT-2).
+        attacks: which of its files a Byzantine worker lies on: all that it holds (ATT-1 of Aspis);
+            those on which Byzantine workers have the majority, the others would give them away
+            (ATT-3); or, to frame as many honest workers, those of them whose honest holders are
+            all among the first q of these (ATT-2).
     """
 
     assignment: Assignment
@@ -40,18 +40,17 @@ class Adversary:
 
     def attacked_files(self) -> np.ndarray:
         """Mask bool `[f]` of the files on which Byzantine holders lie."""
-        matrix = self.assignment.biadjacency
-        held = np.any(matrix[list(self.byzantine)], axis=0)
+        matrix, byzantine = self.assignment.biadjacency, list(self.byzantine)
         if self.attacks == "held":
-            return held
+            return np.any(matrix[byzantine], axis=0)
+        won = self.assignment.distorted_by(byzantine)
         if self.attacks == "majority":
-            return self.assignment.distorted_by(self.byzantine)
-        honest = np.delete(np.arange(len(matrix)), list(self.byzantine))
-        witnessed = np.any(matrix[honest[len(self.byzantine) :]], axis=0)
-        return held & ~witnessed
+            return won
+        honest = np.delete(np.arange(len(matrix)), byzantine)
+        return won & ~np.any(matrix[honest[len(byzantine) :]], axis=0)
 
     def distorted_files(self) -> np.ndarray:
-        """Mask bool `[f]` of the attacked files on which Byzantine workers have the majority."""
+        """Mask bool `[f]` of the files that the attack wins by majority."""
         attacked = self.attacked_files()
         return attacked & self.assignment.distorted_by(self.byzantine)
 

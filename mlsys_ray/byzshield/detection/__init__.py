@@ -1,33 +1,17 @@
-"""Detection of liars from who disagreed with whom."""
+"""Who lies, told from who agrees with whom (Konstantinidis and Ramamoorthy 2023)."""
 
-from __future__ import annotations
-
-from mlsys_ray.byzshield.detection.base import NOBODY, Detector, Verdict
+from mlsys_ray.byzshield.detection.agreement import Agreement, agreement
 from mlsys_ray.byzshield.detection.bounds import undetected_c_max
-from mlsys_ray.byzshield.detection.cliques import CliqueDetector
-from mlsys_ray.byzshield.detection.degrees import DegreeDetector
-from mlsys_ray.byzshield.detection.disagreements import disagreements
-
-# The schemes that leave out whom they detect. Under the others detection is evidence only.
-DETECTING: dict[str, type[CliqueDetector] | type[DegreeDetector]] = {
-    "aspis": CliqueDetector,
-    "aspis_plus": DegreeDetector,
-}
-
-
-def make_detector(scheme: str, num_byzantine: int) -> Detector:
-    """The detector of a scheme: that of `DETECTING`, else cliques, which suit every code."""
-    return DETECTING.get(scheme, CliqueDetector)(num_byzantine)
-
+from mlsys_ray.byzshield.detection.clique import convict
+from mlsys_ray.byzshield.detection.degree import DegreeDetector
+from mlsys_ray.byzshield.detection.verdict import NOBODY, Verdict
 
 __all__ = [
-    "DETECTING",
     "NOBODY",
-    "CliqueDetector",
+    "Agreement",
     "DegreeDetector",
-    "Detector",
     "Verdict",
-    "disagreements",
-    "make_detector",
+    "agreement",
+    "convict",
     "undetected_c_max",
 ]

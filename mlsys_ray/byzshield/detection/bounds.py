@@ -10,7 +10,7 @@ def undetected_c_max(num_byzantine: int, replication: int) -> int:
 
     They reach it by lying on just those files whose honest holders are among the same q honest
     workers, so that nobody can tell which of the two sets of q workers lied (attack ATT-2 of
-    Konstantinidis et al. 2023, section IV). Without detection it would be `worst_case`.
+    Konstantinidis et al. 2023). Without detection it would be `worst_case`.
 
     >>> [undetected_c_max(q, replication=3) for q in range(2, 8)]
     [2, 10, 28, 60, 110, 182]

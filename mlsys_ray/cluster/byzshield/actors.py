@@ -102,7 +102,7 @@ class Server:
 
         longest = max(4 * num_parameters, num_workers * assignment.load * (1 + DIGEST_BYTES))
         transport = SocketTransport(
-            assignment,
+            config.assignment_at,
             num_parameters,
             [tuple(range(num_workers))[i::num_processes] for i in range(num_processes)],
             Hub(ray.util.get_node_ip_address(), longest, encrypt=encrypt),

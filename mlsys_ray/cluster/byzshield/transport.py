@@ -45,7 +45,7 @@ class SocketTransport:
     as soon as it has proved itself. Until then its workers are erasures.
 
     Args:
-        assignment: the code.
+        assignment_at: the assignment of an iteration.
         num_parameters: d.
         workers: the logical workers of each process.
         hub: the server's socket.
@@ -54,7 +54,7 @@ class SocketTransport:
 
     def __init__(
         self,
-        assignment: Assignment,
+        assignment_at: Callable[[int], Assignment],
         num_parameters: int,
         workers: Sequence[tuple[int, ...]],
         hub: Hub,
@@ -62,9 +62,7 @@ class SocketTransport:
     ) -> None:
         self._num_parameters = num_parameters
         self._workers = list(workers)
-        self._held = [
-            {worker: assignment.files_of(worker) for worker in group} for group in workers
-        ]
+        self._assignment_at = assignment_at
         self._home = {worker: index for index, group in enumerate(workers) for worker in group}
         self._hub = hub
         self._start = start
@@ -78,6 +76,10 @@ class SocketTransport:
     def compute(self, task: Task, deadline: float) -> Answers:
         """See `Transport.compute`."""
         end = time.monotonic() + deadline
+        assignment = self._assignment_at(task.iteration)
+        held = [
+            {worker: assignment.files_of(worker) for worker in group} for group in self._workers
+        ]
         header = Header(Kind.COMPUTE, iteration=task.iteration)
         bodies = task.parameters.astype("<f4").tobytes(), task.files.astype("<i8").tobytes()
         for index in range(len(self._workers)):
@@ -93,7 +95,7 @@ class SocketTransport:
                 continue
             try:
                 (body,) = heard.bodies
-                answer = protocol.unpack_digests(self._held[heard.process], body)
+                answer = protocol.unpack_digests(held[heard.process], body)
             except (ProtocolError, ValueError):
                 replies[heard.process] = self._failed(heard.process, "malformed")
                 continue
@@ -180,7 +182,7 @@ class SocketTransport:
     def _wait_for_start(self) -> None:
         end = time.monotonic() + START_SECONDS
         waiting = set(range(len(self._workers)))
-        awaited = partial(set, waiting)
+        awaited: Callable[[], set[int]] = partial(set, waiting)
         while waiting and time.monotonic() < end:
             for heard in self._listen(time.monotonic() + TICK_SECONDS, awaited):
                 if isinstance(heard, int):

@@ -1,12 +1,12 @@
 """The codes behind detection."""
 
-import pickle
 from math import comb
 
 import numpy as np
 import pytest
 
-from mlsys_ray.byzshield.assignment import aspis, aspis_plus, make_assignment, mols
+from mlsys_ray.byzshield.assignment import aspis, aspis_plus, make_assignment
+from mlsys_ray.byzshield.config import TrainConfig
 
 SIZES = [7, 9, 13, 15, 19, 21, 25, 27, 31, 33, 37, 39]
 
@@ -47,11 +47,17 @@ def test_in_the_fano_plane_any_two_lines_meet_in_one_point():
     ("parameters", "reason"),
     [
         ({"scheme": "aspis", "num_workers": 15, "replication": 4}, "must be odd and at least 3"),
-        ({"scheme": "aspis", "num_workers": 4, "replication": 5}, "num_workers is 4, must be at"),
-        ({"scheme": "aspis", "num_workers": 100, "replication": 5}, "75287520 files, one for each"),
+        (
+            {"scheme": "aspis", "num_workers": 4, "replication": 5},
+            "replication is 5, must be at most the 4",
+        ),
+        ({"scheme": "aspis", "num_workers": 100, "replication": 5}, "makes 75287520 files"),
         ({"scheme": "aspis", "num_workers": 15}, "aspis needs num_workers and replication; miss"),
-        ({"scheme": "aspis_plus", "num_workers": 11}, "num_workers is 11, must be at least 7 and"),
-        ({"scheme": "aspis_plus", "num_workers": 3}, "num_workers is 3, must be at least 7"),
+        ({"scheme": "aspis_plus", "num_workers": 11}, "num_workers is 11, must be 1 or 3 modulo 6"),
+        (
+            {"scheme": "aspis_plus", "num_workers": 3},
+            "num_workers is 3, must be 1 or 3 modulo 6 and at least 7",
+        ),
         (
             {"scheme": "aspis_plus", "num_workers": 15, "replication": 5},
             "replication is 5, but aspis_plus with num_workers=15 has replication 3",
@@ -67,28 +73,32 @@ def test_every_size_between_is_refused():
     for num_workers in range(7, 40):
         if num_workers in SIZES:
             continue
-        with pytest.raises(ValueError, match="leave 1 or 3 when divided by 6"):
+        with pytest.raises(ValueError, match="no Steiner triple system"):
             aspis_plus(num_workers)
 
 
-def test_workers_of_a_design_move_and_processes_agree_on_where():
-    code = aspis_plus(15)
-    elsewhere = pickle.loads(pickle.dumps(code))
+def test_workers_of_a_design_move_and_every_configuration_agrees_on_where():
+    config = TrainConfig(scheme="aspis_plus", batch_size=35, seed=3)
+    elsewhere = TrainConfig(scheme="aspis_plus", batch_size=35, seed=3)
     graphs = set()
     for iteration in range(20):
-        moved = code.at(iteration)
-        np.testing.assert_array_equal(moved.biadjacency, elsewhere.at(iteration).biadjacency)
+        moved = config.assignment_at(iteration)
+        np.testing.assert_array_equal(
+            moved.biadjacency, elsewhere.assignment_at(iteration).biadjacency
+        )
         assert set(common_files(moved)) == {1}
         graphs.add(moved.biadjacency.tobytes())
     assert len(graphs) == 20
 
 
-def test_all_pairs_of_workers_meet_all_others_in_a_file_in_the_end():
-    code = aspis_plus(9)
-    met = {code.at(i).holders_of(f) for i in range(200) for f in range(code.num_files)}
-    assert len(met) == comb(9, 3)
+def test_in_the_end_any_three_workers_meet_in_a_file():
+    code, draw = aspis_plus(9), np.random.default_rng(0)
+    moved = [code.permuted(draw.permutation(9)) for _ in range(200)]
+    assert len({graph.holders_of(f) for graph in moved for f in range(12)}) == comb(9, 3)
 
 
-def test_workers_of_other_codes_stay():
-    for code in (mols(5, 3), aspis(7, 3)):
-        assert code.at(5) is code
+@pytest.mark.parametrize("scheme", ["mols", "aspis"])
+def test_workers_of_other_codes_stay(scheme):
+    config = TrainConfig(scheme=scheme, batch_size=25 * 91)
+    first, later = config.assignment_at(0), config.assignment_at(5)
+    np.testing.assert_array_equal(first.biadjacency, later.biadjacency)

@@ -9,6 +9,8 @@ from mlsys_ray.byzshield.assignment import (
     SCHEMES,
     Assignment,
     affine,
+    aspis,
+    aspis_plus,
     baseline,
     frc,
     make_assignment,
@@ -78,6 +80,22 @@ def test_the_affine_plane_begins_with_mols():
         np.testing.assert_array_equal(mine.biadjacency, theirs.biadjacency)
 
 
+def test_aspis_is_all_subsets():
+    code = aspis(num_workers=7, replication=3)
+    assert (code.num_files, code.load) == (35, 15)
+    assert len({code.holders_of(file) for file in range(35)}) == 35
+    assert aspis(15, 3).num_files == 455
+    assert aspis(21, 3).num_files == 1330
+
+
+@pytest.mark.parametrize("num_workers", [7, 9, 13, 15, 19, 21, 25, 27, 31, 33])
+def test_aspis_plus_is_a_design_any_two_workers_share_one_file(num_workers):
+    code = aspis_plus(num_workers)
+    assert (code.num_files, code.replication) == (num_workers * (num_workers - 1) // 6, 3)
+    common = code.biadjacency.astype(int) @ code.biadjacency.T.astype(int)
+    assert (common[~np.eye(num_workers, dtype=bool)] == 1).all()
+
+
 def test_frc_is_groups_that_hold_one_file_each():
     code = frc(num_workers=15, replication=3)
     assert (code.num_files, code.load, code.replication, code.majority) == (5, 1, 3, 2)
@@ -97,6 +115,9 @@ def test_baseline_is_one_file_a_worker():
         ({"scheme": "mols", "load": 5, "replication": 4}, "must be odd and at least 3"),
         ({"scheme": "affine", "load": 5, "replication": 7}, "must be at most load \\+ 1 = 6"),
         ({"scheme": "affine", "load": 6, "replication": 3}, "load is 6, must be a prime power"),
+        ({"scheme": "aspis", "num_workers": 3, "replication": 5}, "at most the 3 workers"),
+        ({"scheme": "aspis", "num_workers": 99, "replication": 5}, "makes 71523144 files"),
+        ({"scheme": "aspis_plus", "num_workers": 11}, "must be 1 or 3 modulo 6"),
         ({"scheme": "ramanujan1", "load": 9, "replication": 3}, "load is 9, must be prime"),
         ({"scheme": "ramanujan1", "load": 5, "replication": 5}, "must be below the load 5"),
         ({"scheme": "ramanujan2", "load": 9, "replication": 9}, "replication is 9, must be prime"),

@@ -25,7 +25,7 @@ class TestAffine(AssignmentTests):
 
 class TestAspis(AssignmentTests):
     def make(self):
-        return aspis(num_workers=9, replication=5)
+        return aspis(num_workers=7, replication=3)
 
 
 class TestAspisPlus(AssignmentTests):
@@ -33,9 +33,9 @@ class TestAspisPlus(AssignmentTests):
         return aspis_plus(num_workers=13)
 
 
-class TestFanoPlane(AssignmentTests):
+class TestAspisOfFive(AssignmentTests):
     def make(self):
-        return aspis_plus(num_workers=7)
+        return aspis(num_workers=9, replication=5)
 
 
 class TestBaseline(AssignmentTests):

@@ -18,7 +18,8 @@ def test_which_files_are_attacked(code, byzantine):
         expected = {
             "held": held,
             "majority": len(holders & liars) > len(holders - liars),
-            "framing": held and holders - liars <= set(framed),
+            "framing": len(holders & liars) > len(holders - liars)
+            and holders - liars <= set(framed),
         }
         for attacks, attacked in expected.items():
             adversary = Adversary(code, byzantine, attacks=attacks)

@@ -1,16 +1,15 @@
-"""Detection by the large cliques of the agreement graph (Aspis)."""
+"""Detection by the large sets of workers that agree with each other (Aspis)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from mlsys_ray.byzshield.detection.base import NOBODY, Verdict
+from mlsys_ray.byzshield.detection.agreement import Agreement
+from mlsys_ray.byzshield.detection.verdict import NOBODY, Verdict
 
 # Liars decide how hard the search is, so it has an end; who is not convicted by then goes free.
 MAX_STEPS = 1000
@@ -20,51 +19,41 @@ class _StepsExhausted(Exception):
     pass
 
 
-@dataclass(frozen=True)
-class CliqueDetector:
-    """Whoever is in no clique of K - q workers that agree with each other lied.
+def convict(found: Agreement, num_byzantine: int) -> Verdict:
+    """Convict whoever is in no clique of K - q workers of which no two disagree.
 
-    The honest workers agree on all files they share, so they are such a clique, but which one it
-    is need not be clear. Aspis (Konstantinidis et al. 2023, section IV) takes the maximum clique
-    where it is unique. That is wrong where liars disagree with fewer than q honest workers only:
-    they and the rest are then the larger clique, and the honest ones are thrown out. Therefore
-    all cliques of K - q workers count here, whether maximum or not, and those workers are
-    convicted that are in none.
+    The honest workers are such a clique, under any code, but which one it is need not be clear.
+    Aspis (Konstantinidis et al. 2023) takes the maximum clique where it is unique. That is wrong
+    where liars disagree with fewer than q honest workers only: they and the rest are then the
+    larger clique, and the honest ones are thrown out. Therefore all cliques of K - q workers count
+    here, whether maximum or not. If there is none, more than q workers lied and nobody is
+    convicted.
 
     The workers outside of a clique are a vertex cover of the graph of disagreements, and covers of
     at most q workers are what is searched.
-
-    Attributes:
-        num_byzantine: q.
     """
-
-    window: ClassVar[int] = 1
-    num_byzantine: int
-
-    def judge(self, history: np.ndarray) -> Verdict:
-        """See `Detector.judge`; if even more than q workers must have lied, nobody is convicted."""
-        graph, q = _Graph(history[-1]), self.num_byzantine
+    graph = _Graph(found.disagree)
+    try:
+        suspects = graph.cover(graph.vertices, num_byzantine)
+    except _StepsExhausted:
+        return NOBODY
+    if suspects is None:
+        return NOBODY
+    liars = set()
+    for worker in _members(suspects):
+        if not suspects >> worker & 1:
+            continue
+        others = graph.neighbours[worker]
+        rest = graph.vertices & ~others & ~(1 << worker)
         try:
-            suspects = graph.cover(graph.vertices, q)
+            alibi = graph.cover(rest, num_byzantine - others.bit_count())
         except _StepsExhausted:
-            return NOBODY
-        if suspects is None:
-            return NOBODY
-        liars = set()
-        for worker in _members(suspects):
-            if not suspects >> worker & 1:
-                continue
-            others = graph.neighbours[worker]
-            rest = graph.vertices & ~others & ~(1 << worker)
-            try:
-                alibi = graph.cover(rest, q - others.bit_count())
-            except _StepsExhausted:
-                continue
-            if alibi is None:
-                liars.add(worker)
-            else:
-                suspects &= alibi | others
-        return Verdict(frozenset(liars), q - len(liars))
+            continue
+        if alibi is None:
+            liars.add(worker)
+        else:
+            suspects &= alibi | others
+    return Verdict(frozenset(liars), num_byzantine - len(liars))
 
 
 class _Graph:
