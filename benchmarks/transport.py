@@ -4,17 +4,18 @@ python benchmarks/transport.py --json
 
 K = 25 workers (ramanujan2, r = l = 5), the small network on digits, batches of 750: 125 gradients
 of files of 30 samples an iteration. The ideal is the time of these gradients in one process and
-one thread, divided by the cores that the worker processes can use. Rounds are interleaved.
+one thread, measured between the runs, divided by the cores that the worker processes can use.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import psutil
 import tyro
 
 from mlsys_ray.byzshield.config import TrainConfig
@@ -33,17 +34,17 @@ class Benchmark:
 
     processes: tuple[int, ...] = (2, 25)
     """Numbers of worker processes."""
-    rounds: int = 5
-    """Interleaved rounds of each."""
-    iterations: int = 5
-    """Iterations of a round."""
+    rounds: int = 3
+    """Runs of each, in turn."""
+    iterations: int = 30
+    """Iterations of a run; the first three are not counted."""
     json: bool = False
     """Print the table as JSON on stdout, too."""
 
 
 @dataclass
 class Times:
-    """Seconds an iteration, one for each round."""
+    """Seconds of each iteration."""
 
     name: str
     processes: int
@@ -52,42 +53,49 @@ class Times:
 
 def main(benchmark: Benchmark) -> None:
     """Run it."""
-    config = TrainConfig(scheme="ramanujan2", batch_size=750, iterations=10**6, eval_interval=10**6)
+    config = TrainConfig(
+        scheme="ramanujan2", batch_size=750, iterations=benchmark.iterations, eval_interval=1000
+    )
+    times = [Times("arithmetic alone", 1)]
+    times += [Times("over actors", count) for count in benchmark.processes]
     say(f"{cpu_model()}, {usable_cores()} cores")
+    arithmetic = _arithmetic(config)
     with ray_session() as description:
         say(description)
-        from mlsys_ray.cluster.byzshield import train_on_ray
-
-        dataset = load_dataset(config.data)
-        runs = {
-            count: train_on_ray(config, dataset, num_processes=count)
-            for count in benchmark.processes
-        }
-        times = [Times("arithmetic alone", 1)]
-        steps: list[Callable[[], Any]] = [_arithmetic(config)]
-        for count, run in runs.items():
-            times.append(Times("over actors", count))
-            steps.append(_next(run))
-            next(run)
         for _ in range(benchmark.rounds):
-            for timed, step in zip(times, steps, strict=True):
-                start = time.perf_counter()
-                for _ in range(benchmark.iterations):
-                    step()
-                timed.seconds.append((time.perf_counter() - start) / benchmark.iterations)
-        for run in runs.values():
-            run.close()
+            for timed in times[1:]:
+                _wait_for_quiet()
+                times[0].seconds += [_seconds(arithmetic) for _ in range(5)]
+                timed.seconds += _iterations(config, timed.processes)
     rows = [_row(timed, times[0]) for timed in times]
     print_table(rows)
     if benchmark.json:
         print_json(rows)
 
 
-def _next(run: Iterator[Any]) -> Callable[[], Any]:
-    return lambda: next(run)
+def _wait_for_quiet(seconds: int = 60) -> None:
+    """Until processes that were ended are gone, or the time is up."""
+    for _ in range(seconds):
+        if psutil.cpu_percent(interval=1.0) < 10:
+            return
 
 
-def _arithmetic(config: TrainConfig) -> Callable[[], Any]:
+def _iterations(config: TrainConfig, num_processes: int) -> list[float]:
+    """Seconds of each iteration of a run, but for the first three."""
+    from mlsys_ray.cluster.byzshield import train_on_ray
+
+    rows = train_on_ray(config, load_dataset(config.data), num_processes=num_processes)
+    parts = ("compute", "communication", "vote", "aggregation")
+    return [sum(row[f"seconds_{part}"] for part in parts) for row, _ in rows][3:]
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def _arithmetic(config: TrainConfig) -> Callable[[], None]:
     """All K l gradients of an iteration, as the workers compute them."""
     dataset, assignment = load_dataset(config.data), config.make_assignment()
     computer = GradientComputer(config.model, dataset)
@@ -103,17 +111,15 @@ def _arithmetic(config: TrainConfig) -> Callable[[], Any]:
 
 
 def _row(timed: Times, arithmetic: Times) -> dict[str, Any]:
-    cores = min(timed.processes, usable_cores())
-    ideals = [seconds / cores for seconds in arithmetic.seconds]
-    ratios = [seconds / ideal for seconds, ideal in zip(timed.seconds, ideals, strict=True)]
+    ideal = median(arithmetic.seconds) / min(timed.processes, usable_cores())
     return {
         "what": timed.name,
         "processes": timed.processes,
-        "milliseconds": 1e3 * median(timed.seconds),
-        "fastest": 1e3 * min(timed.seconds),
-        "slowest": 1e3 * max(timed.seconds),
-        "ideal": 1e3 * median(ideals),
-        "ratio": median(ratios),
+        "median_ms": 1e3 * median(timed.seconds),
+        "fastest_ms": 1e3 * min(timed.seconds),
+        "slowest_ms": 1e3 * max(timed.seconds),
+        "ideal_ms": 1e3 * ideal,
+        "ratio": median(timed.seconds) / ideal,
     }
 
 
