@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 ByzantineChoice = Literal["worst", "random", "rotating"]
+AttackedFiles = Literal["held", "majority", "framing"]
 Detection = Literal["none", "clique", "degree"]
 
 
@@ -51,12 +52,12 @@ class TrainConfig:
     """The attack's parameter: alie z [standard deviations], constant value and gaussian deviation
     [gradient units], reversed_gradient, ipm and foe scale [ratio], mimic file [index]; None: its
     default (alie: z_max of K and q)."""
-    disguise: bool = False
-    """Byzantine workers attack only files on which they cannot be told from honest ones: they
-    side against q of these and agree with all others (ATT-2 of Aspis)."""
+    attacked_files: AttackedFiles = "held"
+    """The files that Byzantine workers lie on: all they hold (ATT-1 of Aspis), those on which they
+    have the majority (ATT-3), or those by which they frame q honest workers (ATT-2)."""
     detection: Detection = "none"
-    """How liars are told and left out: none; clique, where any two workers share files (aspis);
-    degree, over windows of 15 iterations (aspis_plus)."""
+    """How liars are told and left out, knowing q: none; clique, for liars that may change each
+    iteration (aspis); degree, over windows of 15 iterations (aspis_plus)."""
     rule: str = "median"
     """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
     krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
@@ -134,6 +135,12 @@ class TrainConfig:
             f"one of {', '.join(get_args(Detection))}",
         )
         _require(
+            self.attacked_files in get_args(AttackedFiles),
+            "attacked_files",
+            self.attacked_files,
+            f"one of {', '.join(get_args(AttackedFiles))}",
+        )
+        _require(
             self.byzantine_choice in get_args(ByzantineChoice),
             "byzantine_choice",
             self.byzantine_choice,
@@ -174,7 +181,7 @@ class TrainConfig:
         return make_rule(
             self.rule,
             num_gradients=self.make_assignment().num_files,
-            num_byzantine=self._worst_case().c_max,
+            num_byzantine=self._c_max(),
             allow_beyond_tolerance=self.allow_beyond_tolerance,
         )
 
@@ -199,6 +206,14 @@ class TrainConfig:
     def num_byzantine(self) -> int:
         """q, however it was given."""
         return self.byzantine if self.byzantine_workers is None else len(self.byzantine_workers)
+
+    def _c_max(self) -> int:
+        """The most files that q workers distort, under this detection."""
+        from mlsys_ray.byzshield.detection import undetected_c_max
+
+        if self.scheme == "aspis" and self.detection == "clique":
+            return undetected_c_max(self.num_byzantine, self.make_assignment().replication)
+        return self._worst_case().c_max
 
     def _worst_case(self) -> WorstCase:
         return _worst_case(self.make_assignment(), self.num_byzantine)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlsys_ray.byzshield.assignment import Assignment
+from mlsys_ray.byzshield.detection import NOBODY, Verdict
 from mlsys_ray.byzshield.transport import Reply, Task, Transport
 from mlsys_ray.byzshield.voting import Ballot, digest
 
@@ -50,6 +51,11 @@ class Outcome:
     bytes_received: int
     fetch_seconds: float
 
+    def is_proved_by(self, verdict: Verdict) -> bool:
+        """Whether more workers agree on each vote than liars can be left."""
+        enough = verdict.enough
+        return enough is not None and all(len(holders) >= enough for holders in self.holders)
+
 
 def elect(
     assignment: Assignment,
@@ -57,15 +63,15 @@ def elect(
     task: Task,
     transport: Transport,
     deadline: float,
-    trusted: Set[int] | None = None,
+    verdict: Verdict = NOBODY,
 ) -> Outcome:
-    """Hold the vote of every file, among the `trusted` workers if they are known.
+    """Hold the vote of every file, without the copies of those whom the verdict calls liars.
 
     A winner is fetched from one of its holders and verified; a holder whose value does not match
     its own digest is proved a liar and the next one is asked; a winner that is not finite is no
     gradient, and the vote is held again without it. Winners of all files are fetched together.
     """
-    election = _Election(assignment, replies, task, trusted)
+    election = _Election(assignment, replies, task, verdict)
     fetch_seconds = 0.0
     while wanted := election.wanted():
         start = time.perf_counter()
@@ -84,7 +90,7 @@ class _Election:
         assignment: Assignment,
         replies: Mapping[int, Reply],
         task: Task,
-        trusted: Set[int] | None,
+        verdict: Verdict,
     ) -> None:
         self._task = task
         self._votes: dict[int, np.ndarray] = {}
@@ -94,13 +100,13 @@ class _Election:
         self._proved: set[int] = set()
         self._ballots = {}
         for file in range(assignment.num_files):
-            voters = [w for w in assignment.holders_of(file) if trusted is None or w in trusted]
+            voters = set(assignment.holders_of(file)) - verdict.liars
             copies = {
                 worker: replies[worker].digests[file]
                 for worker in voters
                 if file in replies[worker].digests
             }
-            self._ballots[file] = Ballot(copies, len(voters))
+            self._ballots[file] = Ballot(copies, len(voters), verdict.enough)
 
     def wanted(self) -> dict[tuple[int, int], bytes]:
         """The (worker, file) pairs to fetch next, each with the digest it has to match."""

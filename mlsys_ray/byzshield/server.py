@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mlsys_ray.byzshield.aggregation import AggregationRule, Average
+from mlsys_ray.byzshield.aggregation import Average
+from mlsys_ray.byzshield.attacks import Adversary
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
-from mlsys_ray.byzshield.detection import DegreeDetector, agreement, honest_clique
+from mlsys_ray.byzshield.detection import (
+    NOBODY,
+    Agreement,
+    DegreeDetector,
+    Verdict,
+    agreement,
+    convict,
+)
 from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
-from mlsys_ray.byzshield.transport import Reply, Task, Transport
+from mlsys_ray.byzshield.transport import Task, Transport
 
 Row = dict[str, Any]
 
@@ -52,7 +60,6 @@ class ParameterServer:
         self._config = config
         self._transport = transport
         self._assignment = config.make_assignment()
-        self._everybody = frozenset(range(self._assignment.num_workers))
         self._rule = config.make_rule()
         self._sampler = FileSampler(
             dataset.train_labels,
@@ -84,18 +91,16 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        trusted, rule = self._judge(state.iteration, answers.replies)
-        outcome = elect(
-            config.assignment_at(state.iteration),
-            answers.replies,
-            task,
-            self._transport,
-            config.deadline,
-            trusted,
-        )
+        assignment = config.assignment_at(state.iteration)
+        found = agreement(assignment, answers.replies)
+        verdict = self._judge(state.iteration, found)
+        heeded = NOBODY if config.detection == "none" else verdict
+        outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, heeded)
         elected = time.perf_counter()
         rate = step_size(config, state.iteration)
         if len(outcome.votes):
+            # Among votes that are known to be true nothing has to be robust.
+            rule = Average() if outcome.is_proved_by(heeded) else self._rule
             gradient = rule.aggregate(outcome.votes)
             state.velocity = np.float32(config.momentum) * state.velocity + gradient
             state.parameters = state.parameters - np.float32(rate) * state.velocity
@@ -115,25 +120,19 @@ class ParameterServer:
             "seconds_communication": answered - start - compute + outcome.fetch_seconds,
             "seconds_vote": elected - answered - outcome.fetch_seconds,
             "seconds_aggregation": stepped - elected,
-            "distrusted_workers": sorted(self._everybody - (trusted or self._everybody)),
+            "distrusted_workers": sorted(verdict.liars),
             "outvoted_workers": sorted(outcome.outvoted.elements()),
             "proved_workers": sorted(outcome.proved),
+            "silent_workers": sorted(w for w, reply in answers.replies.items() if reply.failure),
+            "disagreements": found.pairs(),
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }
 
-    def _judge(
-        self, iteration: int, replies: Mapping[int, Reply]
-    ) -> tuple[frozenset[int] | None, AggregationRule]:
-        """The workers that may vote, None for all, and how to combine their votes."""
-        kind = self._config.detection
-        if kind == "none":
-            return None, self._rule
-        found = agreement(self._config.assignment_at(iteration), replies)
-        if kind == "degree":
-            return self._everybody - self._detector.observe(iteration, found), self._rule
-        clique = honest_clique(found)
-        # Among workers known to be honest nothing has to be robust.
-        return (None, self._rule) if clique is None else (clique, Average())
+    def _judge(self, iteration: int, found: Agreement) -> Verdict:
+        """Who lied. Without detection this is evidence only, and cliques suit every code."""
+        if self._config.detection == "degree":
+            return Verdict(self._detector.observe(iteration, found))
+        return convict(found, self._config.num_byzantine)
 
     def _accuracy_if_due(self) -> float | None:
         done, config = self.state.iteration, self._config
@@ -142,11 +141,20 @@ class ParameterServer:
         return self._evaluator.accuracy(self.state.parameters)
 
     def _distorted(self, outcome: Outcome, iteration: int) -> int:
-        """Files whose elected copy was sent by Byzantine workers alone."""
-        if self._config.attack is None:
+        """Attacked files whose elected copy was sent by Byzantine workers alone."""
+        config = self._config
+        if config.attack is None:
             return 0
-        byzantine = set(self._config.byzantine_at(iteration))
-        return sum(byzantine.issuperset(holders) for holders in outcome.holders)
+        adversary = Adversary(
+            config.assignment_at(iteration),
+            config.byzantine_at(iteration),
+            attacks=config.attacked_files,
+        )
+        attacked, liars = adversary.attacked_files(), set(adversary.byzantine)
+        return sum(
+            bool(attacked[file]) and liars.issuperset(holders)
+            for file, holders in zip(outcome.files, outcome.holders, strict=True)
+        )
 
 
 def _initial_state(config: TrainConfig, dataset: ImageDataset) -> ServerState:

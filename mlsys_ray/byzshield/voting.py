@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ class Ballot:
     copy unknown that is the paper's plurality (Algorithm 1, line 12: "appears the maximum number
     of times"), and a file of which r' holders agree is always decided.
 
+    Args:
+        digests: of the copies that came, by worker.
+        replication: number of copies that count, whether they came or not.
+        enough: so many equal copies decide the vote whatever the others are; None: no number does.
+
     >>> ballot = Ballot({0: b"good", 5: b"good", 10: b"bad"}, replication=3)
     >>> ballot.winner()
     b'good'
@@ -37,9 +43,12 @@ class Ballot:
     True
     """
 
-    def __init__(self, digests: Mapping[int, bytes], replication: int) -> None:
+    def __init__(
+        self, digests: Mapping[int, bytes], replication: int, enough: int | None = None
+    ) -> None:
         self._digests = dict(digests)
         self._unknown = replication - len(digests)
+        self._enough = math.inf if enough is None else enough
 
     def winner(self) -> bytes | None:
         """The digest that has won, None while undecided."""
@@ -48,7 +57,8 @@ class Ballot:
             return None
         runner_up = leaders[1][1] if len(leaders) > 1 else 0
         value, votes = leaders[0]
-        return value if votes > runner_up + self._unknown else None
+        decided = votes > runner_up + self._unknown or votes >= self._enough
+        return value if decided else None
 
     def holders(self, value: bytes) -> list[int]:
         """Sorted workers whose copy has this digest."""

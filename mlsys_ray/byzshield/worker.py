@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,14 +41,13 @@ class WorkerGroup:
             (),
             rule=config.make_rule(),
             seed=config.seed,
-            disguise=config.disguise,
+            attacks=config.attacked_files,
         )
         self._deadline = config.deadline
         self._faults = parse_faults(config.faults, self._assignment.num_workers)
         self._computer = GradientComputer(config.model, dataset)
         self._share_replicas = share_replicas
         self._computed: dict[tuple[int, bool], np.ndarray] = {}
-        self._attacked = self._adversary.attacked_files()
         self._iteration = -1
         self._gradients: dict[tuple[int, int], np.ndarray] = {}
 
@@ -69,8 +68,8 @@ class WorkerGroup:
             byzantine=self._config.byzantine_at(task.iteration),
             iteration=task.iteration,
         )
-        crafted = self._craft(task)
-        replies = {worker: self._reply(task, worker, crafted) for worker in self._workers}
+        lies = self._craft(task)
+        replies = {worker: self._reply(task, worker, lies) for worker in self._workers}
         received = sum(len(d) for reply in replies.values() for d in reply.digests.values())
         return Answers(replies, time.perf_counter() - start, received)
 
@@ -86,20 +85,21 @@ class WorkerGroup:
         """The gradient float32 `[d]` of the last iteration; None if it is not this one."""
         return self._gradients.get((worker, file)) if iteration == self._iteration else None
 
-    def _craft(self, task: Task) -> np.ndarray | None:
-        """What Byzantine workers here send, `[f, d]`; the omniscient adversary computes all."""
+    def _craft(self, task: Task) -> dict[int, np.ndarray]:
+        """The lies of Byzantine workers here by file; the omniscient adversary computes all."""
         if self._attack is None or not set(self._workers) & set(self._adversary.byzantine):
-            return None
+            return {}
         flip = self._attack.flips_labels
-        self._attacked = self._adversary.attacked_files()
         truth = np.stack([self._compute(task, file, flip) for file in range(len(task.files))])
-        return np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
+        crafted = np.broadcast_to(self._attack.craft(truth, self._adversary), truth.shape)
+        attacked = np.flatnonzero(self._adversary.attacked_files())
+        return {file: crafted[file] for file in attacked.tolist()}
 
-    def _reply(self, task: Task, worker: int, crafted: np.ndarray | None) -> Reply:
+    def _reply(self, task: Task, worker: int, lies: Mapping[int, np.ndarray]) -> Reply:
         digests, detail = {}, ""
         for file in self._assignment.files_of(worker):
             try:
-                gradient = self._gradient(task, worker, file, crafted)
+                gradient = self._gradient(task, worker, file, lies)
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"
                 continue
@@ -108,10 +108,10 @@ class WorkerGroup:
         return Reply(digests, "error" if detail else None, detail)
 
     def _gradient(
-        self, task: Task, worker: int, file: int, crafted: np.ndarray | None
+        self, task: Task, worker: int, file: int, lies: Mapping[int, np.ndarray]
     ) -> np.ndarray:
-        if crafted is not None and worker in self._adversary.byzantine and self._attacked[file]:
-            return crafted[file]
+        if file in lies and worker in self._adversary.byzantine:
+            return lies[file]
         gradient = self._compute(task, file)
         fault = self._faults.get(worker)
         return gradient if fault is None else apply_fault(fault, gradient, self._deadline)

@@ -90,6 +90,7 @@ class Training:
         summary = {
             **_summary(self.config, metrics),
             "proved_liars": [row["worker"] for row in found if row["proved"]],
+            "distrusted": [row["worker"] for row in found if row["distrusted"]],
             "most_outvoted": [row["worker"] for row in found if row["outvoted"]][:MOST_OUTVOTED],
             "shared_replicas": self.place.share_replicas,
         }

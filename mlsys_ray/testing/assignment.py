@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from itertools import combinations
 from math import comb
@@ -38,6 +39,15 @@ class AssignmentTests(ABC):
     def test_it_is_the_same_at_every_call(self) -> None:
         """Workers in other processes build the same graph."""
         np.testing.assert_array_equal(self.make().biadjacency, self.make().biadjacency)
+
+    def test_other_processes_get_the_same_graph(self) -> None:
+        """Equal in its pickled copy, and in one whose workers take each other's places."""
+        code = self.make()
+        copy = pickle.loads(pickle.dumps(code))
+        np.testing.assert_array_equal(code.biadjacency, copy.biadjacency)
+        order = np.random.default_rng(0).permutation(code.num_workers)
+        for worker, place in enumerate(order.tolist()):
+            assert code.permuted(order).files_of(worker) == code.files_of(place)
 
     def test_the_largest_eigenvalue_is_one(self) -> None:
         """As for every biregular graph."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlsys_ray.byzshield.assignment import frc, mols
+from mlsys_ray.byzshield.detection import NOBODY, Verdict
 from mlsys_ray.byzshield.election import elect
 from mlsys_ray.byzshield.transport import Reply, Task
 from mlsys_ray.byzshield.voting import digest
@@ -46,8 +47,8 @@ class Script:
         """Nothing to end."""
 
 
-def hold(script):
-    return elect(CODE, script.replies(), TASK, script, deadline=1.0)
+def hold(script, verdict=NOBODY):
+    return elect(CODE, script.replies(), TASK, script, deadline=1.0, verdict=verdict)
 
 
 def test_one_copy_of_each_file_is_fetched_when_all_agree():
@@ -138,6 +139,38 @@ def test_copies_that_cannot_be_fetched_are_lost_one_by_one():
     # After two of three copies are lost, the third alone decides nothing.
     assert len(script.fetched) == 4
     assert +outcome.events == {"lost": 4, "undecided": 2}
+
+
+def test_copies_of_convicted_workers_are_left_out():
+    script = Script(claims={0: BAD, 1: BAD})
+    outcome = hold(script, Verdict(frozenset({0, 1})))
+    np.testing.assert_array_equal(outcome.votes, GOOD)
+    assert outcome.holders == ((2,), (3, 4, 5))
+    assert not +outcome.outvoted
+
+
+def test_a_file_of_convicted_workers_alone_is_undecided():
+    outcome = hold(Script(), Verdict(frozenset({0, 1, 2})))
+    assert outcome.files == (1,)
+    assert +outcome.events == {"undecided": 1}
+
+
+def test_missing_copies_cannot_overturn_what_is_proved():
+    script = Script(silent=(1, 2))
+    assert hold(script).files == (1,)
+    assert hold(script, Verdict(at_large=1)).files == (1,)
+    assert hold(script, Verdict(at_large=0)).files == (0, 1)
+
+
+@pytest.mark.parametrize(("at_large", "proved"), [(None, False), (0, True), (2, True), (3, False)])
+def test_votes_are_proved_by_more_equal_copies_than_liars_are_left(at_large, proved):
+    verdict = Verdict(at_large=at_large)
+    assert hold(Script(), verdict).is_proved_by(verdict) == proved
+
+
+def test_one_vote_that_is_not_proved_leaves_the_whole_unproved():
+    verdict = Verdict(at_large=2)
+    assert not hold(Script(claims={0: BAD}), verdict).is_proved_by(verdict)
 
 
 def test_votes_for_files_a_worker_does_not_hold_are_not_counted():

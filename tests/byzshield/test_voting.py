@@ -52,6 +52,15 @@ def test_a_majority_of_all_copies_always_wins(copies, unknown):
             assert Ballot(copies, replication).winner() == value
 
 
+def test_enough_equal_copies_win_whatever_the_others_are():
+    copies = {0: b"good", 1: b"good", 2: b"bad"}
+    assert Ballot(copies, replication=5).winner() is None
+    assert Ballot(copies, replication=5, enough=2).winner() == b"good"
+    assert Ballot(copies, replication=5, enough=3).winner() is None
+    assert Ballot({4: b"good"}, replication=5, enough=1).winner() == b"good"
+    assert Ballot({}, replication=5, enough=0).winner() is None
+
+
 def test_a_struck_copy_no_longer_counts_and_a_lost_one_may_be_anything():
     ballot = Ballot({0: b"bad", 1: b"bad", 2: b"good"}, replication=3)
     assert (ballot.winner(), ballot.holders(b"bad"), ballot.dissenters(b"bad")) == (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from mlsys_ray.byzshield.aggregation.base import AggregationRule
 from mlsys_ray.byzshield.assignment.base import Assignment
+
+if TYPE_CHECKING:
+    from mlsys_ray.byzshield.config import AttackedFiles
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,10 @@ class Adversary:
         rule: how the server combines the votes; needed by attacks that search for the worst.
         seed: of random attacks.
         iteration: of the training run; with the seed, all randomness there is.
-        disguise: attack only where it cannot be told who lies.
+        attacks: which of its files a Byzantine worker lies on: all that it holds (ATT-1 of Aspis);
+            those on which Byzantine workers have the majority, the others would give them away
+            (ATT-3); or, to frame as many honest workers, those of them whose honest holders are
+            all among the first q of these (ATT-2).
     """
 
     assignment: Assignment
@@ -30,26 +36,23 @@ class Adversary:
     rule: AggregationRule | None = None
     seed: int = 0
     iteration: int = 0
-    disguise: bool = False
+    attacks: AttackedFiles = "held"
 
     def attacked_files(self) -> np.ndarray:
-        """Mask bool `[f]` of the files whose Byzantine copies are false: all, unless in disguise.
-
-        In disguise they side against as many honest workers, and attack the files that are held
-        by both groups alone and that they win: with everybody else they agree, so that either
-        group may be the liars (ATT-2 of Aspis, section III-B).
-        """
-        if not self.disguise:
-            return np.ones(self.assignment.num_files, dtype=bool)
-        byzantine = set(self.byzantine)
-        honest = [w for w in range(self.assignment.num_workers) if w not in byzantine]
-        outsiders = honest[len(byzantine) :]
-        held_outside = self.assignment.biadjacency[outsiders].any(axis=0)
-        return self.assignment.distorted_by(self.byzantine) & ~held_outside
+        """Mask bool `[f]` of the files on which Byzantine holders lie."""
+        matrix, byzantine = self.assignment.biadjacency, list(self.byzantine)
+        if self.attacks == "held":
+            return np.any(matrix[byzantine], axis=0)
+        won = self.assignment.distorted_by(byzantine)
+        if self.attacks == "majority":
+            return won
+        honest = np.delete(np.arange(len(matrix)), byzantine)
+        return won & ~np.any(matrix[honest[len(byzantine) :]], axis=0)
 
     def distorted_files(self) -> np.ndarray:
         """Mask bool `[f]` of the files that the attack wins by majority."""
-        return self.assignment.distorted_by(self.byzantine) & self.attacked_files()
+        attacked = self.attacked_files()
+        return attacked & self.assignment.distorted_by(self.byzantine)
 
 
 class Attack(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -15,19 +16,28 @@ from mlsys_ray.byzshield.transport import Reply
 class Agreement:
     """What the digests of an iteration say.
 
+    Honest workers never disagree, so of any two that do at least one lied.
+
     Attributes:
-        disagree: bool `[K, K]`, symmetric; some file they share has different digests of them.
-        answered: bool `[K]`; a digest came for every file of the worker.
+        disagreements: int64 `[K, K]`, symmetric; shared files with different digests of the two.
     """
 
-    disagree: np.ndarray
-    answered: np.ndarray
+    disagreements: np.ndarray
+
+    @property
+    def disagree(self) -> np.ndarray:
+        """Mask bool `[K, K]` of those that disagree on some file."""
+        return self.disagreements > 0
+
+    def pairs(self) -> list[tuple[int, int, int]]:
+        """Every pair of workers that disagree, the lower first, with the number of files."""
+        pairs = np.argwhere(np.triu(self.disagreements)).tolist()
+        return [(one, other, int(self.disagreements[one, other])) for one, other in pairs]
 
 
 def agreement(assignment: Assignment, replies: Mapping[int, Reply]) -> Agreement:
     """Compare all copies of all files; a missing copy is no evidence against anybody."""
-    num_workers = assignment.num_workers
-    disagree = np.zeros((num_workers, num_workers), dtype=bool)
+    disagreements = np.zeros((assignment.num_workers, assignment.num_workers), dtype=np.int64)
     for file in range(assignment.num_files):
         copies = {
             worker: replies[worker].digests[file]
@@ -36,10 +46,8 @@ def agreement(assignment: Assignment, replies: Mapping[int, Reply]) -> Agreement
         }
         if len(set(copies.values())) < 2:
             continue
-        for worker, own in copies.items():
-            others = [other for other, digest in copies.items() if digest != own]
-            disagree[worker, others] = True
-    answered = np.array(
-        [len(replies[worker].digests) == assignment.load for worker in range(num_workers)]
-    )
-    return Agreement(disagree, answered)
+        for one, other in combinations(copies, 2):
+            if copies[one] != copies[other]:
+                disagreements[one, other] += 1
+                disagreements[other, one] += 1
+    return Agreement(disagreements)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlsys_ray.byzshield.assignment import (
+    SCHEMES,
     Assignment,
     affine,
     aspis,
@@ -32,6 +33,11 @@ class TestAspisPlus(AssignmentTests):
         return aspis_plus(num_workers=13)
 
 
+class TestAspisOfFive(AssignmentTests):
+    def make(self):
+        return aspis(num_workers=9, replication=5)
+
+
 class TestBaseline(AssignmentTests):
     def make(self):
         return baseline(num_workers=9)
@@ -55,6 +61,11 @@ class TestRamanujan1(AssignmentTests):
 class TestRamanujan2(AssignmentTests):
     def make(self):
         return ramanujan2(load=6, replication=3)
+
+
+def test_no_code_is_left_out():
+    tested = {cls().make().scheme for cls in AssignmentTests.__subclasses__()}
+    assert tested >= set(SCHEMES)
 
 
 def test_the_contract_refuses_a_code_whose_votes_can_tie():
