@@ -29,15 +29,15 @@ class TrainConfig:
     """
 
     scheme: str = "mols"
-    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
+    """Assignment code: affine, aspis, aspis_plus, baseline, frc (DETOX), mols, ramanujan1 or
     ramanujan2. Without load, replication and num_workers it is that of the paper's cluster of 15
     workers (ramanujan2: 25)."""
     load: int | None = None
     """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
-    """Workers per file, r [workers]; for every scheme but baseline."""
+    """Workers per file, r [workers]; for every scheme but aspis_plus and baseline."""
     num_workers: int | None = None
-    """Workers, K [workers]; for baseline and frc, the others imply it."""
+    """Workers, K [workers]; for aspis, aspis_plus, baseline and frc, the others imply it."""
     byzantine: int = 0
     """Byzantine workers, q [workers]."""
     byzantine_choice: ByzantineChoice = "worst"

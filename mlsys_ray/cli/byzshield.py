@@ -85,14 +85,14 @@ class Distortion:
     """How many files q Byzantine workers can distort at most, exactly."""
 
     scheme: str = "mols"
-    """Assignment code: affine, baseline, frc (DETOX), mols, ramanujan1 or
+    """Assignment code: affine, aspis, aspis_plus, baseline, frc (DETOX), mols, ramanujan1 or
     ramanujan2."""
     load: int | None = None
     """Files per worker, l [files]; for affine, mols and both ramanujan."""
     replication: int | None = None
-    """Workers per file, r [workers]; for every scheme but baseline."""
+    """Workers per file, r [workers]; for every scheme but aspis_plus and baseline."""
     num_workers: int | None = None
-    """Workers, K [workers]; for baseline and frc, the others imply it."""
+    """Workers, K [workers]; for aspis, aspis_plus, baseline and frc, the others imply it."""
     byzantine: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
     """Numbers of Byzantine workers, q [workers]."""
     time_limit: float | None = None
