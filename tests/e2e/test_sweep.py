@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
 POINT = ["--batch-size", "75", "--iterations", "6", "--eval-interval", "2"]
 
 
@@ -65,7 +66,6 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path):
     assert statuses == ["failed", "failed"]
 
 
-@pytest.mark.slow
 def test_reproduce_prints_paper_and_here(tmp_path):
     result = run(
         *("reproduce", "--figures", 9, 10, "--max-byzantine", 6, "--run-dir", tmp_path, "--json")

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -60,17 +59,6 @@ class Hub:
         self._nonces: dict[bytes, tuple[int, bytes]] = {}
         self._connections: dict[int, bytes] = {}
         self._processes: dict[bytes, int] = {}
-
-    def __enter__(self) -> Hub:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def connected(self) -> set[int]:

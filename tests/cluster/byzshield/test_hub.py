@@ -2,6 +2,7 @@
 
 import random
 import time
+from contextlib import closing
 
 import pytest
 import zmq
@@ -16,13 +17,13 @@ LONGEST = 10_000
 
 @pytest.fixture(params=[False, True], ids=["plain", "encrypted"])
 def hub(request):
-    with Hub("127.0.0.1", LONGEST, encrypt=request.param) as hub:
+    with closing(Hub("127.0.0.1", LONGEST, encrypt=request.param)) as hub:
         yield hub
 
 
 @pytest.fixture
 def plain_hub():
-    with Hub("127.0.0.1", LONGEST) as hub:
+    with closing(Hub("127.0.0.1", LONGEST)) as hub:
         yield hub
 
 
@@ -179,7 +180,7 @@ def test_a_peer_that_does_not_read_does_not_fill_the_memory(plain_hub, connect):
 
 
 def test_without_the_right_keys_there_is_no_connection(connect):
-    with Hub("127.0.0.1", LONGEST, encrypt=True) as hub:
+    with closing(Hub("127.0.0.1", LONGEST, encrypt=True)) as hub:
         contact = hub.invite(4)
         stranger = connect(contact, keys=zmq.curve_keypair())
         assert challenge(hub, stranger, 4) is None
