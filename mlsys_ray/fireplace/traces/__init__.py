@@ -1,0 +1,1 @@
+"""Where traces come from: one file a format, one the generator."""
