@@ -24,6 +24,7 @@ class Statistics:
 
     Attributes:
         tick: telemetry interval they are for [s].
+        functions: names of the F functions.
         ages: float64 `[A]` [s], lower edges of the age bins, the first being 0.
         use: float64 `[F + 1, D]`, mean use while alive, as a part of the request.
         spread: float64 `[F + 1, D]`, standard deviation of the use of a tick around that mean, as a
@@ -36,6 +37,7 @@ class Statistics:
     """
 
     tick: float
+    functions: tuple[str, ...]
     ages: np.ndarray
     use: np.ndarray
     spread: np.ndarray
@@ -55,6 +57,7 @@ class Statistics:
         ages, survival = _survival(trace, function, num_rows)
         return cls(
             tick=trace.tick,
+            functions=trace.functions,
             ages=ages,
             use=use,
             spread=spread,
@@ -63,27 +66,20 @@ class Statistics:
             first_presence=_first_presence(ages, survival, trace.tick),
         )
 
-    @property
-    def num_functions(self) -> int:
-        """Number of functions F."""
-        return len(self.use) - 1
-
     def rows(self, trace: Trace) -> np.ndarray:
-        """The row of each VM's function, int64 `[N]`; the last one where it is unknown.
+        """The row of each VM's function, int64 `[N]`; the last one where it is not known.
 
         Raises:
-            ValueError: the trace has another tick or other functions.
+            ValueError: the trace has another tick.
         """
         if trace.tick != self.tick:
             raise ValueError(
                 f"the trace's tick is {trace.tick} s, the statistics are for {self.tick} s"
             )
-        if len(trace.functions) not in (0, self.num_functions):
-            raise ValueError(
-                f"the trace has {len(trace.functions)} functions,"
-                f" the statistics are of {self.num_functions}"
-            )
-        return np.where(trace.function < 0, self.num_functions, trace.function)
+        known = {name: row for row, name in enumerate(self.functions)}
+        unknown = len(self.functions)
+        row = np.array([known.get(name, unknown) for name in trace.functions] + [unknown])
+        return row[trace.function]
 
     def expected_use(self, trace: Trace) -> np.ndarray:
         """Mean use of each VM while it is alive, float64 `[N, D]`, in the resources' units."""

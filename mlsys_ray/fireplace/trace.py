@@ -164,8 +164,14 @@ class Trace:
         )
 
     def without_functions(self) -> Trace:
-        """The same trace with every function unknown."""
-        return self._replaced(function=np.full(self.num_vms, UNKNOWN_FUNCTION), functions=())
+        """The same trace with no function identity: VMs of about one size are one function.
+
+        Sizes are equal that round to the same quarter of an octave in every resource.
+        """
+        octaves = np.round(4 * np.log2(self.request)) / 4
+        sizes, function = np.unique(octaves, axis=0, return_inverse=True)
+        names = ("size " + " x ".join(f"2^{octave:g}" for octave in size) for size in sizes)
+        return self._replaced(function=function.reshape(-1), functions=tuple(names))
 
     def between(self, start: float, stop: float) -> Trace:
         """The VMs that arrive in `[start, stop)` [s], their times counted from `start`.

@@ -80,6 +80,24 @@ class PotentialWeights:
         if not self.steepness > 0:
             raise ValueError(f"steepness is {self.steepness}; it must be above 0")
 
+    def to_vector(self, num_resources: int) -> np.ndarray:
+        """The parameters as an unbounded vector for a search, float64 `[16 + D]`."""
+        resource = np.broadcast_to(self.resource, (num_resources,))
+        logs = np.log(np.maximum([*self.horizon, *resource, self.steepness], 1e-3))
+        return np.concatenate([logs, self.residual, [self.request]])
+
+    @classmethod
+    def from_vector(cls, vector: np.ndarray) -> PotentialWeights:
+        """The parameters of such a vector."""
+        first, second = NUM_HORIZONS, len(vector) - NUM_HORIZONS - 2
+        return cls(
+            horizon=tuple(np.exp(vector[:first]).tolist()),
+            resource=tuple(np.exp(vector[first:second]).tolist()),
+            steepness=float(np.exp(vector[second])),
+            residual=tuple(vector[second + 1 : -1].tolist()),
+            request=float(vector[-1]),
+        )
+
 
 class CertaintyEquivalentPolicy(Policy):
     """CE; see the module.
@@ -154,7 +172,7 @@ def open_potential(state: State, weights: PotentialWeights) -> Potential:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _run(state: State, trace: TraceArrays, forecast: Forecast, potential: Potential) -> None:
     scores = np.empty(len(state.capacity))
     while True:

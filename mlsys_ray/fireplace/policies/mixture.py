@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 FEATURES = ("telemetry", "requested", "since", "departed", "average")
 LEARNED_FEATURES = ("learned", "learned_since", "learned_departed")
 NUM_FEATURES = len(FEATURES) + len(LEARNED_FEATURES)
+Weights = dict[str, float | tuple[float, ...]]
+
+
+def weights_of(vector: np.ndarray, features: tuple[str, ...]) -> Weights:
+    """The weights of a flat vector of a search, one for each feature and resource."""
+    rows = vector.reshape(len(features), -1).tolist()
+    return {feature: tuple(row) for feature, row in zip(features, rows, strict=True)}
 
 
 class MixturePolicy(Policy):
@@ -43,9 +50,7 @@ class MixturePolicy(Policy):
         largest: take the larger of the resources, not their sum.
     """
 
-    def __init__(
-        self, name: str, weights: dict[str, float | tuple[float, ...]], *, largest: bool = False
-    ) -> None:
+    def __init__(self, name: str, weights: Weights, *, largest: bool = False) -> None:
         known = FEATURES + LEARNED_FEATURES
         if unknown := sorted(set(weights) - set(known)):
             raise ValueError(f"features {unknown} are unknown; accepted: {', '.join(known)}")
@@ -80,9 +85,7 @@ class LearnedMixturePolicy(MixturePolicy):
 
     knowledge: ClassVar[Knowledge] = "learned"
 
-    def __init__(
-        self, name: str, weights: dict[str, float | tuple[float, ...]], statistics: Statistics
-    ) -> None:
+    def __init__(self, name: str, weights: Weights, statistics: Statistics) -> None:
         super().__init__(name, weights)
         self._statistics = statistics
 
@@ -99,7 +102,7 @@ class Learned(NamedTuple):
     departed: np.ndarray
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _run(
     state: State,
     trace: TraceArrays,

@@ -50,7 +50,7 @@ class RulePolicy(Policy):
         _run(state, trace.arrays, self._code, seed)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _run(state: State, trace: TraceArrays, rule: int, seed: int) -> None:
     np.random.seed(seed)
     cursor = 0
