@@ -1,0 +1,82 @@
+"""Hindsight labels: what each choice would have cost, seen from the end of the run.
+
+The label that training uses is the counterfactual regret on the policy's realised trajectory: the
+change of the soft PAR had the VM gone elsewhere, all else as it happened. It is this project's own
+design, in the sense of the paper's abstract: the true future is known once the run is over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from mlsys_ray.fireplace.policies.fireplace import Decisions
+from mlsys_ray.fireplace.simulator import State
+from mlsys_ray.fireplace.trace import Trace, TraceArrays
+
+
+def counterfactual_regret(
+    state: State, trace: Trace, decisions: Decisions, *, steepness: float
+) -> np.ndarray:
+    """Cost of each PM on the short list of each decision, less that of the best of them.
+
+    The soft PAR of a tick and resource is (1 / K) log sum_p exp(K (u_p / mean - 1)).
+
+    Args:
+        state: at the end of the run.
+        trace: that was run.
+        decisions: recorded during the run.
+        steepness: K, above 0.
+
+    Returns:
+        float64 `[R, S]`, in units of the mean PAR of the run, at least 0; inf where the short list
+        is empty.
+    """
+    load = state.load / state.capacity
+    mean = np.maximum(load.mean(axis=1), 1e-12)
+    potential = np.exp(np.minimum(steepness * (load / mean[:, None] - 1), 50.0))
+    costs = _costs(
+        state, trace.arrays, decisions, load, mean, potential, potential.sum(axis=1), steepness
+    )
+    return costs - costs.min(axis=1, keepdims=True)
+
+
+@njit(cache=True, nogil=True)
+def _costs(
+    state: State,
+    trace: TraceArrays,
+    decisions: Decisions,
+    load: np.ndarray,
+    mean: np.ndarray,
+    potential: np.ndarray,
+    total: np.ndarray,
+    steepness: float,
+) -> np.ndarray:
+    ticks, _, resources = load.shape
+    costs = np.zeros(decisions.short_list.shape)
+    for row in range(len(costs)):
+        vm = decisions.vm[row]
+        actual = state.placement[vm]
+        first, start = trace.first_tick[vm], trace.use_offset[vm]
+        length = min(trace.use_offset[vm + 1] - start, ticks - first)
+        for choice in range(costs.shape[1]):
+            if decisions.short_list[row, choice] < 0:
+                costs[row, choice] = np.inf
+        for position in range(length):
+            tick = first + position
+            for d in range(resources):
+                use = trace.use[start + position, d]
+                if use == 0.0:
+                    continue
+                own = use / (state.capacity[actual, d] * mean[tick, d])
+                without = potential[tick, actual, d] * np.exp(-steepness * own)
+                rest = total[tick, d] - potential[tick, actual, d] + without
+                for choice in range(costs.shape[1]):
+                    pm = decisions.short_list[row, choice]
+                    if pm < 0:
+                        break
+                    value = without if pm == actual else potential[tick, pm, d]
+                    relative = use / (state.capacity[pm, d] * mean[tick, d])
+                    growth = np.exp(steepness * relative) - 1.0
+                    costs[row, choice] += np.log1p(value * growth / rest) / steepness
+    return costs / (ticks * resources)
