@@ -124,7 +124,7 @@ def _labelled(
     return taken, counterfactual_regret(state, trace, taken, steepness=config.steepness)
 
 
-def _module(resources: int, width: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _module(resources: int, width: int):  # type: ignore[no-untyped-def]
     from torch import nn
 
     inputs = num_pm_features(resources) + num_vm_features(resources)

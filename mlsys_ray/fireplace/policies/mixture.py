@@ -71,7 +71,7 @@ class MixturePolicy(Policy):
         """Place all VMs; see `Policy.run`. The seed breaks ties."""
         weights = self._weight_table(len(trace.resources))
         learned = Learned(self._expected_use(trace), *np.zeros((3, *state.capacity.shape)))
-        _run(state, trace.arrays, learned, weights, self._largest, seed)
+        _run(state, trace.arrays, learned, weights, self._largest, np.random.default_rng(seed))
 
 
 class TunedMixturePolicy(MixturePolicy):
@@ -109,9 +109,8 @@ def _run(
     learned: Learned,
     weights: np.ndarray,
     largest: bool,
-    seed: int,
+    rng: np.random.Generator,
 ) -> None:
-    np.random.seed(seed)
     while True:
         kind, index = next_event(state, trace)
         if kind == END:
@@ -130,7 +129,7 @@ def _run(
                 else:
                     learned.departed[pm] += learned.expected_use[index]
         elif kind == ARRIVAL:
-            pm = _choose(state, trace, learned, weights, largest, index)
+            pm = _choose(state, trace, learned, weights, largest, index, rng)
             place(state, trace, index, pm)
             if pm >= 0:
                 learned.alive[pm] += learned.expected_use[index]
@@ -145,6 +144,7 @@ def _choose(
     weights: np.ndarray,
     largest: bool,
     vm: int,
+    rng: np.random.Generator,
 ) -> int:
     best, best_score, ties = NOT_PLACED, np.inf, 1
     for pm in range(len(state.capacity)):
@@ -166,7 +166,7 @@ def _choose(
         if score == best_score:
             # One of k equal PMs with chance 1 / k each, without a second pass.
             ties += 1
-            if np.random.random() * ties >= 1.0:
+            if rng.random() * ties >= 1.0:
                 continue
         else:
             ties = 1

@@ -47,12 +47,11 @@ class RulePolicy(Policy):
 
     def run(self, state: State, trace: Trace, seed: int) -> None:
         """Place all VMs; see `Policy.run`."""
-        _run(state, trace.arrays, self._code, seed)
+        _run(state, trace.arrays, self._code, np.random.default_rng(seed))
 
 
 @njit(cache=True, nogil=True)
-def _run(state: State, trace: TraceArrays, rule: int, seed: int) -> None:
-    np.random.seed(seed)
+def _run(state: State, trace: TraceArrays, rule: int, rng: np.random.Generator) -> None:
     cursor = 0
     while True:
         kind, index = next_event(state, trace)
@@ -63,23 +62,25 @@ def _run(state: State, trace: TraceArrays, rule: int, seed: int) -> None:
         elif kind == DEPARTURE:
             remove(state, trace, index)
         elif kind == ARRIVAL:
-            pm = _choose(state, trace, index, rule, cursor)
+            pm = _choose(state, trace, index, rule, cursor, rng)
             place(state, trace, index, pm)
             if pm >= 0:
                 cursor = pm + 1
 
 
 @njit(cache=True)
-def _choose(state: State, trace: TraceArrays, vm: int, rule: int, cursor: int) -> int:
+def _choose(
+    state: State, trace: TraceArrays, vm: int, rule: int, cursor: int, rng: np.random.Generator
+) -> int:
     pms = len(state.capacity)
     if rule == RANDOM:
-        return _scan(state, trace, vm, np.random.permutation(pms))
+        return _scan(state, trace, vm, rng.permutation(pms))
     if rule == ROUND_ROBIN:
         return _scan(state, trace, vm, (np.arange(pms) + cursor) % pms)
     if rule == FIRST_FIT:
         return _scan(state, trace, vm, np.arange(pms))
     if rule == POWER_OF_TWO:
-        return _power_of_two(state, trace, vm)
+        return _power_of_two(state, trace, vm, rng)
     best, best_score = NOT_PLACED, -np.inf
     for pm in range(pms):
         score = _dot_product(state, trace, vm, pm) if rule == DOT_PRODUCT else _filled(state, pm)
@@ -97,9 +98,9 @@ def _scan(state: State, trace: TraceArrays, vm: int, order: np.ndarray) -> int:
 
 
 @njit(cache=True)
-def _power_of_two(state: State, trace: TraceArrays, vm: int) -> int:
+def _power_of_two(state: State, trace: TraceArrays, vm: int, rng: np.random.Generator) -> int:
     best, best_fill, found = NOT_PLACED, np.inf, 0
-    for pm in np.random.permutation(len(state.capacity)):
+    for pm in rng.permutation(len(state.capacity)):
         if not fits(state, trace, vm, pm):
             continue
         if _filled(state, pm) < best_fill:
