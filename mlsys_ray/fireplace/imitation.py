@@ -19,7 +19,7 @@ from mlsys_ray.fireplace.policies.fireplace import (
 )
 from mlsys_ray.fireplace.simulator import open_state
 from mlsys_ray.fireplace.statistics import Statistics
-from mlsys_ray.fireplace.tuning import Workload
+from mlsys_ray.fireplace.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -171,7 +171,7 @@ class Trace:
         octaves = np.round(4 * np.log2(self.request)) / 4
         sizes, function = np.unique(octaves, axis=0, return_inverse=True)
         names = ("size " + " x ".join(f"2^{octave:g}" for octave in size) for size in sizes)
-        return self._replaced(function=function.reshape(-1), functions=tuple(names))
+        return self.replaced(function=function.reshape(-1), functions=tuple(names))
 
     def between(self, start: float, stop: float) -> Trace:
         """The VMs that arrive in `[start, stop)` [s], their times counted from `start`.
@@ -182,17 +182,23 @@ class Trace:
         if start % self.tick:
             raise ValueError(f"start is {start} s; it must be a multiple of the tick {self.tick} s")
         low, high = np.searchsorted(self.arrival, [start, stop])
+        chosen = self.slice(int(low), int(high))
+        return chosen.replaced(arrival=chosen.arrival - start, end=chosen.end - start)
+
+    def slice(self, low: int, high: int) -> Trace:
+        """The VMs `low` to `high - 1`, at their own times."""
         first, last = self.use_offset[low], self.use_offset[high]
-        return self._replaced(
-            arrival=self.arrival[low:high] - start,
-            end=self.end[low:high] - start,
+        return self.replaced(
+            arrival=self.arrival[low:high],
+            end=self.end[low:high],
             request=self.request[low:high],
             function=self.function[low:high],
             use=self.use[first:last],
             use_offset=self.use_offset[low : high + 1] - first,
         )
 
-    def _replaced(self, **changes: object) -> Trace:
+    def replaced(self, **changes: object) -> Trace:
+        """The trace with some fields replaced."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Trace(**{**fields, **changes})
 

@@ -9,28 +9,8 @@ from os import cpu_count
 
 import numpy as np
 
-from mlsys_ray.fireplace.metrics import score
 from mlsys_ray.fireplace.policies.base import Policy
-from mlsys_ray.fireplace.simulator import simulate
-from mlsys_ray.fireplace.trace import Trace
-
-
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """A trace and the PMs it is placed on.
-
-    Attributes:
-        trace: N VMs.
-        capacity: float64 `[P, D]`.
-    """
-
-    trace: Trace
-    capacity: np.ndarray
-
-    def par(self, policy: Policy, seed: int = 0) -> float:
-        """Mean peak-to-average ratio of a policy; see `metrics.score`."""
-        run = simulate(self.trace, self.capacity, policy, seed=seed)
-        return score(run.load).par
+from mlsys_ray.fireplace.workload import Workload
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ sandboxes rather than invocations) is this project's own design.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.stats import burr12, norm
@@ -109,7 +108,7 @@ class Functions:
 
 def microvm(
     *,
-    law: Literal["microvm", "microvm-short"] = "microvm",
+    law: str = "microvm",
     num_vms: int = 100_000,
     alive: float = 2250.0,
     tick: float = 10.0,

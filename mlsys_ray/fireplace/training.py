@@ -1,0 +1,169 @@
+"""Training of all that is tuned or learned, on the training segment of one workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from mlsys_ray.fireplace.imitation import ImitationConfig, imitate
+from mlsys_ray.fireplace.model import Model
+from mlsys_ray.fireplace.policies.certainty_equivalent import (
+    CertaintyEquivalentPolicy,
+    PotentialWeights,
+)
+from mlsys_ray.fireplace.policies.mixture import (
+    FEATURES,
+    LEARNED_FEATURES,
+    LearnedMixturePolicy,
+    TunedMixturePolicy,
+    weights_of,
+)
+from mlsys_ray.fireplace.statistics import Statistics
+from mlsys_ray.fireplace.tuning import Tuned, tune
+from mlsys_ray.fireplace.workload import WorkloadConfig
+
+TUNING_TRACES = 3
+IMITATION_TRACES = 8
+VALIDATION_TRACES = 3
+TELEMETRY_SINCE = ("telemetry", "since")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How the weights of a workload are trained.
+
+    Raises:
+        ValueError: naming the field, its value and what is accepted.
+    """
+
+    evaluations: int = 300
+    """Parameter vectors that CMA-ES tries for each tuned policy, the same for all."""
+    tuning_vms: int = 40_000
+    """VMs of each trace that is tuned, imitated and validated on [VMs]."""
+    rounds: int = 8
+    """Rounds of hindsight imitation."""
+    decisions: int = 8192
+    """Decisions labelled in each round."""
+    seed: int = 0
+    """Seed of the searches and of the network; traces have seeds of their own."""
+
+    def __post_init__(self) -> None:
+        for name in ("evaluations", "tuning_vms", "decisions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.rounds < 0:
+            raise ValueError(f"rounds is {self.rounds}; it must be at least 0")
+
+
+def history_of(workload: WorkloadConfig) -> Statistics:
+    """Statistics of the functions, from the VMs of the training segment."""
+    return Statistics.learn(workload.segment("train", 0))
+
+
+def train(
+    workload: WorkloadConfig,
+    config: TrainingConfig,
+    on_progress: Callable[[str, int, int, float], None] = lambda what, done, total, par: None,
+) -> Model:
+    """Tune the mixtures and the certainty-equivalent policy, and train FirePlace's network.
+
+    Every tuned policy gets the same traces and the same number of evaluations.
+
+    Args:
+        workload: whose training and validation segments are used, and never the test segment.
+        config: of the training.
+        on_progress: called with what is trained, steps done, steps in all and the PAR so far.
+    """
+    statistics = history_of(workload)
+    training = [
+        workload.workload("train", 1 + number, config.tuning_vms)
+        for number in range(max(TUNING_TRACES, IMITATION_TRACES))
+    ]
+    num_resources = len(training[0].trace.resources)
+    both = FEATURES + LEARNED_FEATURES
+    start = np.zeros((len(both), num_resources))
+    start[both.index("telemetry")], start[both.index("since")] = 1.0, 0.4
+    searches: dict[str, tuple[Callable[[np.ndarray], Any], np.ndarray]] = {
+        "telemetry_since": (
+            lambda vector: TunedMixturePolicy("telemetry_since", _telemetry_since(vector)),
+            np.array([0.4]),
+        ),
+        "mixture": (
+            lambda vector: TunedMixturePolicy("mixture", weights_of(vector, FEATURES)),
+            start[: len(FEATURES)].ravel(),
+        ),
+        "learned_mixture": (
+            lambda vector: LearnedMixturePolicy(
+                "learned_mixture", weights_of(vector, both), statistics
+            ),
+            start.ravel(),
+        ),
+        "certainty_equivalent": (
+            lambda vector: CertaintyEquivalentPolicy(
+                statistics, PotentialWeights.from_vector(vector)
+            ),
+            PotentialWeights().to_vector(num_resources),
+        ),
+    }
+    tuned: dict[str, Tuned] = {}
+    seconds: dict[str, float] = {}
+    for name, (build, vector) in searches.items():
+        begin = perf_counter()
+        tuned[name] = tune(
+            build,
+            vector,
+            training[:TUNING_TRACES],
+            evaluations=config.evaluations,
+            seed=config.seed,
+            on_generation=lambda done, par, name=name: on_progress(  # type: ignore[misc]
+                name, done, config.evaluations, par
+            ),
+        )
+        seconds[name] = perf_counter() - begin
+    potential = PotentialWeights.from_vector(tuned["certainty_equivalent"].vector)
+    begin = perf_counter()
+    validation = [
+        workload.workload("validation", number, config.tuning_vms)
+        for number in range(VALIDATION_TRACES)
+    ]
+    imitated = imitate(
+        statistics,
+        potential,
+        training[:IMITATION_TRACES],
+        validation,
+        ImitationConfig(rounds=config.rounds, decisions=config.decisions, seed=config.seed),
+        lambda number, par: on_progress("fireplace", number, config.rounds, par),
+    )
+    seconds["fireplace"] = perf_counter() - begin
+    first = training[0].trace
+    return Model(
+        tick=first.tick,
+        resources=first.resources,
+        telemetry_since=_telemetry_since(tuned["telemetry_since"].vector),
+        mixture=weights_of(tuned["mixture"].vector, FEATURES),
+        learned_mixture=weights_of(tuned["learned_mixture"].vector, both),
+        potential=potential,
+        network=imitated.policy.network,
+        card={
+            "workload": {
+                name: value for name, value in asdict(workload).items() if name != "data_dir"
+            },
+            "training": asdict(config),
+            "training_par": {name: result.par for name, result in tuned.items()},
+            "validation_par": imitated.validation_par,
+            "validation_par_mixture": float(
+                np.mean(
+                    [w.par(searches["mixture"][0](tuned["mixture"].vector)) for w in validation]
+                )
+            ),
+            "seconds": seconds,
+        },
+    )
+
+
+def _telemetry_since(vector: np.ndarray) -> dict[str, float | tuple[float, ...]]:
+    return {"telemetry": (1.0,), "since": (float(vector[0]),)}
