@@ -70,7 +70,7 @@ def _costs(
                     continue
                 own = use / (state.capacity[actual, d] * mean[tick, d])
                 without = potential[tick, actual, d] * np.exp(-steepness * own)
-                rest = total[tick, d] - potential[tick, actual, d] + without
+                rest = max(total[tick, d] - potential[tick, actual, d] + without, 1e-30)
                 for choice in range(costs.shape[1]):
                     pm = decisions.short_list[row, choice]
                     if pm < 0:

@@ -236,7 +236,7 @@ def simulate(
         ValueError: a number is out of range, or the policy chose a PM that does not admit the VM.
     """
     state = open_state(trace, capacity, telemetry_delay=telemetry_delay, overcommit=overcommit)
-    trace.arrays  # Prepared outside the time that is measured.
+    _ = trace.arrays  # Prepared outside the time that is measured.
     start = perf_counter()
     policy.run(state, trace, seed)
     seconds = perf_counter() - start

@@ -1,0 +1,1 @@
+"""Hindsight: what a placement could have been, had all been known."""

@@ -1,0 +1,74 @@
+"""The rungs that policies are measured against: what more knowledge would have given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlsys_ray.fireplace.hindsight.local_search import hindsight_search, loads, mean_load
+from mlsys_ray.fireplace.metrics import score, warm_up_ticks
+from mlsys_ray.fireplace.trace import Trace, presence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rungs:
+    """Scores of hindsight on one trace, as PAR.
+
+    Attributes:
+        full: everything is known.
+        greedy: each arriving VM is placed knowing the true future of those present.
+        spike_blind: arrivals, lives and each VM's own mean use are known, its spikes are not.
+        lower_bound: no placement is below; max(1, the largest VM's use / mean) by ticks.
+    """
+
+    full: float
+    greedy: float
+    spike_blind: float
+    lower_bound: float
+
+
+def rungs(trace: Trace, capacity: np.ndarray) -> Rungs:
+    """Compute all rungs.
+
+    Args:
+        trace: N VMs.
+        capacity: float64 `[P, D]`.
+    """
+    full = hindsight_search(trace, capacity)
+    blind = hindsight_search(without_spikes(trace), capacity)
+    return Rungs(
+        full=full.par,
+        greedy=full.greedy_par,
+        spike_blind=score(loads(trace, blind.placement, capacity)).par,
+        lower_bound=lower_bound(trace, capacity),
+    )
+
+
+def without_spikes(trace: Trace) -> Trace:
+    """The trace with each VM's use at its own mean, for as long as it lives."""
+    offset, share = presence(trace.arrival, trace.end, trace.tick)
+    start = offset[:-1]
+    lived = np.add.reduceat(share, start)
+    used = np.add.reduceat(trace.use.astype(np.float64), start, axis=0)
+    rate = used / lived[:, None]
+    return trace.replaced(use=np.repeat(rate, np.diff(offset), axis=0) * share[:, None])
+
+
+def lower_bound(trace: Trace, capacity: np.ndarray) -> float:
+    """A PAR that no placement is below.
+
+    In each tick the PAR is at least 1, and at least what the VM of most use makes alone on the
+    largest PM. A linear programme says no more with equal PMs: it spreads every VM evenly.
+    """
+    mean = mean_load(trace, capacity)
+    largest = np.zeros(mean.shape)
+    lengths = np.diff(trace.use_offset)
+    tick = np.repeat(trace.first_tick - trace.use_offset[:-1], lengths) + np.arange(len(trace.use))
+    counted = tick < trace.num_ticks
+    np.maximum.at(largest, tick[counted], trace.use[counted])
+    alone = largest / capacity.max(axis=0)
+    used = mean > 0
+    bound = np.full(mean.shape, np.nan)
+    bound[used] = np.maximum(alone[used] / mean[used], 1.0)
+    return float(np.nanmean(bound[warm_up_ticks(len(bound)) :], axis=0).mean())
