@@ -21,6 +21,7 @@ from mlsys_ray.cli.console import UsageError, say, usage_errors
 from mlsys_ray.cli.demo import Demo
 from mlsys_ray.cli.doctor import Doctor
 from mlsys_ray.cli.fetch import Fetch
+from mlsys_ray.cli.fireplace import EvaluatePlacement, TrainPlacement
 from mlsys_ray.cli.report import Compare, Report
 from mlsys_ray.cli.reproduce import Reproduce
 from mlsys_ray.cli.sweep import Sweep
@@ -32,6 +33,10 @@ Byzshield = (
     | Annotated[Reproduce, subcommand("reproduce")]
     | Annotated[Distortion, subcommand("distortion")]
 )
+Fireplace = (
+    Annotated[EvaluatePlacement, subcommand("evaluate")]
+    | Annotated[TrainPlacement, subcommand("train")]
+)
 AnyCommand = (
     Annotated[Demo, subcommand("demo")]
     | Annotated[Doctor, subcommand("doctor")]
@@ -41,6 +46,10 @@ AnyCommand = (
     | Annotated[
         Byzshield,
         subcommand("byzshield", description="Training that stays correct while workers lie."),
+    ]
+    | Annotated[
+        Fireplace,
+        subcommand("fireplace", description="Placing micro-VMs on machines as they arrive."),
     ]
 )
 DESCRIPTION = (

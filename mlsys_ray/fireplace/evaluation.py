@@ -4,20 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from scipy import stats
 
+from mlsys_ray.fireplace.config import EvaluationConfig
 from mlsys_ray.fireplace.metrics import score
-from mlsys_ray.fireplace.model import Model
+from mlsys_ray.fireplace.model import Model, load_model, shipped_model
 from mlsys_ray.fireplace.policies.base import Policy
 from mlsys_ray.fireplace.policies.mixture import MixturePolicy
 from mlsys_ray.fireplace.policies.rules import Rule, RulePolicy
 from mlsys_ray.fireplace.statistics import Statistics
+from mlsys_ray.fireplace.training import history_of
 from mlsys_ray.fireplace.workload import Workload
 
-LEARNED_NAMES = ("learned_mixture", "certainty_equivalent", "fireplace")
+
+def model_of(config: EvaluationConfig) -> Model:
+    """The model that an evaluation names.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    if config.model is not None and Path(config.model).exists():
+        return load_model(Path(config.model))
+    blind = "-without-functions" * config.workload.without_functions
+    return shipped_model(config.model or f"{config.workload.trace}{blind}")
+
+
+def policies_of(config: EvaluationConfig) -> list[Policy]:
+    """The policies to evaluate, with statistics of functions from the training segment.
+
+    Raises:
+        ValueError: a policy or the model does not exist.
+    """
+    model = model_of(config)
+    return choose(all_policies(model, history_of(config.workload)), config.policies)
 
 
 def all_policies(model: Model, statistics: Statistics) -> list[Policy]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from mlsys_ray.fireplace.config import TrainingConfig, WorkloadConfig
 from mlsys_ray.fireplace.imitation import ImitationConfig, imitate
 from mlsys_ray.fireplace.model import Model
 from mlsys_ray.fireplace.policies.certainty_equivalent import (
@@ -24,7 +25,7 @@ from mlsys_ray.fireplace.policies.mixture import (
 )
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.tuning import Tuned, tune
-from mlsys_ray.fireplace.workload import WorkloadConfig
+from mlsys_ray.fireplace.workload import make_trace, make_workload
 
 TUNING_TRACES = 3
 IMITATION_TRACES = 8
@@ -32,36 +33,9 @@ VALIDATION_TRACES = 3
 TELEMETRY_SINCE = ("telemetry", "since")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingConfig:
-    """How the weights of a workload are trained.
-
-    Raises:
-        ValueError: naming the field, its value and what is accepted.
-    """
-
-    evaluations: int = 300
-    """Parameter vectors that CMA-ES tries for each tuned policy, the same for all."""
-    tuning_vms: int = 40_000
-    """VMs of each trace that is tuned, imitated and validated on [VMs]."""
-    rounds: int = 8
-    """Rounds of hindsight imitation."""
-    decisions: int = 8192
-    """Decisions labelled in each round."""
-    seed: int = 0
-    """Seed of the searches and of the network; traces have seeds of their own."""
-
-    def __post_init__(self) -> None:
-        for name in ("evaluations", "tuning_vms", "decisions"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.rounds < 0:
-            raise ValueError(f"rounds is {self.rounds}; it must be at least 0")
-
-
 def history_of(workload: WorkloadConfig) -> Statistics:
     """Statistics of the functions, from the VMs of the training segment."""
-    return Statistics.learn(workload.segment("train", 0))
+    return Statistics.learn(make_trace(workload, "train", 0))
 
 
 def train(
@@ -80,7 +54,7 @@ def train(
     """
     statistics = history_of(workload)
     training = [
-        workload.workload("train", 1 + number, config.tuning_vms)
+        make_workload(workload, "train", 1 + number, config.tuning_vms)
         for number in range(max(TUNING_TRACES, IMITATION_TRACES))
     ]
     num_resources = len(training[0].trace.resources)
@@ -127,7 +101,7 @@ def train(
     potential = PotentialWeights.from_vector(tuned["certainty_equivalent"].vector)
     begin = perf_counter()
     validation = [
-        workload.workload("validation", number, config.tuning_vms)
+        make_workload(workload, "validation", number, config.tuning_vms)
         for number in range(VALIDATION_TRACES)
     ]
     imitated = imitate(
