@@ -1,5 +1,20 @@
-"""Gymnasium environments, registered on import; usable without ray and torch.
+"""Gymnasium environments, registered when this package is imported.
 
-Import this package as `mlsys_ray.envs`, which is a link to this folder: a top-level package of
-the name `envs` would collide with one on the package index.
+>>> import gymnasium as gym
+>>> env = gym.make("mlsys_ray.envs:mlsys_ray/VMPlacement-v0", num_pms=4, num_vms=50)
+>>> observation, info = env.reset(seed=0)
+>>> sorted(observation)
+['action_mask', 'pms', 'vm']
 """
+
+from gymnasium import register
+
+from mlsys_ray.envs.vm_placement import VMPlacementEnv, VMPlacementVectorEnv
+
+__all__ = ["VMPlacementEnv", "VMPlacementVectorEnv"]
+
+register(
+    "mlsys_ray/VMPlacement-v0",
+    entry_point="mlsys_ray.envs.vm_placement:VMPlacementEnv",
+    vector_entry_point="mlsys_ray.envs.vm_placement:VMPlacementVectorEnv",
+)

@@ -181,22 +181,22 @@ def _run(
             open_tick(state, trace)
             forecast_tick(forecast, state, trace)
             renew(potential, forecast, state)
-            _renew_means(means, state)
+            renew_means(means, state)
         elif kind == DEPARTURE:
             pm = remove(state, trace, index)
             if pm >= 0:
                 forecast_departure(forecast, state, trace, index, pm)
                 renew_pm(potential, forecast, state, pm)
-                _count_request(means, state, trace, index, pm, -1.0)
+                count_request(means, state, trace, index, pm, -1.0)
         elif kind == ARRIVAL:
             score(potential, forecast, state, trace, index, scores)
             listed = _list_best(state, trace, index, scores, short_list)
             pm = NOT_PLACED
             if listed > 0:
-                _standardise(scores, short_list, listed, base)
-                _describe_vm(forecast, potential, means, state, trace, index, vm_features)
+                standardise(scores, short_list, listed, base)
+                describe_vm(forecast, potential, means, state, trace, index, vm_features)
                 for place_in_list in range(listed):
-                    _describe_pm(
+                    describe_pm(
                         forecast,
                         potential,
                         means,
@@ -218,11 +218,12 @@ def _run(
             if pm >= 0:
                 forecast_arrival(forecast, state, trace, index, pm)
                 renew_pm(potential, forecast, state, pm)
-                _count_request(means, state, trace, index, pm, 1.0)
+                count_request(means, state, trace, index, pm, 1.0)
 
 
 @njit(cache=True)
-def _renew_means(means: Means, state: State) -> None:
+def renew_means(means: Means, state: State) -> None:
+    """A tick has begun, with new telemetry."""
     pms = len(state.capacity)
     means.telemetry[:] = 0.0
     for pm in range(pms):
@@ -231,9 +232,10 @@ def _renew_means(means: Means, state: State) -> None:
 
 
 @njit(cache=True)
-def _count_request(
+def count_request(
     means: Means, state: State, trace: TraceArrays, vm: int, pm: int, sign: float
 ) -> None:
+    """A VM has come (sign 1) or gone (-1)."""
     for d in range(state.capacity.shape[1]):
         part = trace.request[vm, d] / state.capacity[pm, d]
         means.requested[d] += sign * part / len(state.capacity)
@@ -258,7 +260,8 @@ def _list_best(
 
 
 @njit(cache=True)
-def _standardise(scores: np.ndarray, short_list: np.ndarray, listed: int, base: np.ndarray) -> None:
+def standardise(scores: np.ndarray, short_list: np.ndarray, listed: int, base: np.ndarray) -> None:
+    """Write the standardised logarithms of the listed scores to `base`."""
     total, squares = 0.0, 0.0
     for place_in_list in range(listed):
         value = np.log(max(scores[short_list[place_in_list]], 1e-30))
@@ -277,7 +280,7 @@ def _clip(value: float) -> float:
 
 
 @njit(cache=True)
-def _describe_pm(
+def describe_pm(
     forecast: Forecast,
     potential: Potential,
     means: Means,
@@ -286,8 +289,9 @@ def _describe_pm(
     base: float,
     features: np.ndarray,
 ) -> None:
+    """Write the features of a PM; all but the first are relative to the cluster's means."""
     pms, resources = state.capacity.shape
-    features[0] = base
+    features[0] = _clip(base)
     position = 1
     for d in range(resources):
         used = state.capacity[pm, d] * max(means.telemetry[d], 1e-9)
@@ -306,7 +310,7 @@ def _describe_pm(
 
 
 @njit(cache=True)
-def _describe_vm(
+def describe_vm(
     forecast: Forecast,
     potential: Potential,
     means: Means,
@@ -315,7 +319,7 @@ def _describe_vm(
     vm: int,
     features: np.ndarray,
 ) -> None:
-    """Sizes as parts of the mean PM, tenfold: a VM is about a fortieth of what a PM holds."""
+    """Write the features of a VM; sizes are tenfold parts of what the mean PM holds."""
     pms, resources = state.capacity.shape
     for d in range(resources):
         capacity = state.capacity[:, d].mean()

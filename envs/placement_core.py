@@ -1,0 +1,260 @@
+"""One episode of VM placement: the compiled simulator, stepped one decision at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from mlsys_ray.fireplace.metrics import peak_to_average
+from mlsys_ray.fireplace.policies.certainty_equivalent import (
+    Potential,
+    PotentialWeights,
+    open_potential,
+    renew,
+    renew_pm,
+    score,
+)
+from mlsys_ray.fireplace.policies.fireplace import (
+    LARGEST_FEATURE,
+    Means,
+    count_request,
+    describe_pm,
+    describe_vm,
+    num_pm_features,
+    num_vm_features,
+    renew_means,
+    standardise,
+)
+from mlsys_ray.fireplace.policies.forecast import (
+    Forecast,
+    forecast_arrival,
+    forecast_departure,
+    forecast_tick,
+    open_forecast,
+)
+from mlsys_ray.fireplace.simulator import (
+    ARRIVAL,
+    DEPARTURE,
+    END,
+    NOT_PLACED,
+    TICK,
+    State,
+    fits,
+    next_event,
+    open_state,
+    open_tick,
+    place,
+    remove,
+)
+from mlsys_ray.fireplace.statistics import Statistics
+from mlsys_ray.fireplace.trace import Trace, TraceArrays
+
+
+class Observation(NamedTuple):
+    """Arrays that an observation is written to."""
+
+    pms: np.ndarray
+    vm: np.ndarray
+    action_mask: np.ndarray
+
+
+class Tracker(NamedTuple):
+    """What follows a run to describe it: forecasts, potentials and cluster means."""
+
+    forecast: Forecast
+    potential: Potential
+    means: Means
+
+
+class PlacementCore:
+    """A run over one trace that stops at every arrival some PM admits.
+
+    Args:
+        trace: what arrives.
+        capacity: float64 `[P, D]`.
+        statistics: of the functions; nothing is expected of a function without.
+        warm_up_vms: VMs placed by the least requested PM before the first decision.
+        telemetry_delay: age of the newest telemetry [ticks].
+        overcommit: the part of a PM's capacity that requests may take.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        capacity: np.ndarray,
+        statistics: Statistics | None,
+        *,
+        warm_up_vms: int,
+        telemetry_delay: int,
+        overcommit: float,
+    ) -> None:
+        self._trace = trace.arrays
+        self.state = open_state(
+            trace, capacity, telemetry_delay=telemetry_delay, overcommit=overcommit
+        )
+        resources = len(trace.resources)
+        self._tracker = Tracker(
+            open_forecast(self.state, trace, statistics or _nothing_known(trace)),
+            open_potential(self.state, PotentialWeights()),
+            Means(np.zeros(resources), np.zeros(resources)),
+        )
+        self._excess: list[float] = []
+        self.refused = 0
+        self._vm = 0
+        for _ in range(warm_up_vms):
+            if not self._advance():
+                break
+            requested = (self.state.requested / self.state.capacity).max(axis=1)
+            admitted = _admitted(self.state, self._trace, self._vm)
+            self._place(int(np.argmin(np.where(admitted, requested, np.inf))))
+        self._first_tick = max(int(self.state.clock[0]), 0)
+
+    @property
+    def mean_par(self) -> float:
+        """Mean PAR over the ticks that have been rewarded; nan before the first."""
+        return 1 + float(np.mean(self._excess)) if self._excess else float("nan")
+
+    def begin(self, observation: Observation) -> bool:
+        """Go to the first decision; whether there is one."""
+        alive = self._advance()
+        if alive:
+            self._observe(observation)
+        return alive
+
+    def step(self, pm: int, observation: Observation) -> tuple[float, bool]:
+        """Place the VM that waits, and go on to the next decision.
+
+        Returns:
+            Minus the excess PAR of the ticks that have ended since, and whether the trace has.
+        """
+        tick = int(self.state.clock[0])
+        self._place(pm)
+        alive = self._advance()
+        end = int(self.state.clock[0]) if alive else len(self.state.load)
+        excess = self._excess_of(max(tick, self._first_tick), end)
+        self._excess.extend(excess)
+        if alive:
+            self._observe(observation)
+        return -float(sum(excess)), not alive
+
+    def admits(self, pm: int) -> bool:
+        """Whether a PM admits the VM that waits."""
+        return bool(fits(self.state, self._trace, self._vm, pm))
+
+    def _excess_of(self, first: int, end: int) -> list[float]:
+        if first >= end:
+            return []
+        par = peak_to_average(self.state.load[first:end] / self.state.capacity)
+        return [float(np.nanmean(row)) - 1 if not np.isnan(row).all() else 0.0 for row in par]
+
+    def _advance(self) -> bool:
+        while True:
+            self._vm = int(_to_arrival(self.state, self._trace, *self._tracker))
+            if self._vm < 0:
+                return False
+            if _admitted(self.state, self._trace, self._vm).any():
+                return True
+            self.refused += 1
+
+    def _place(self, pm: int) -> None:
+        _place(self.state, self._trace, *self._tracker, self._vm, pm)
+
+    def _observe(self, observation: Observation) -> None:
+        _observe(self.state, self._trace, *self._tracker, self._vm, *observation)
+
+
+def feature_shapes(num_resources: int) -> tuple[int, int]:
+    """Features of a PM and of a VM."""
+    return num_pm_features(num_resources), num_vm_features(num_resources)
+
+
+FEATURE_BOUND = LARGEST_FEATURE
+
+
+def _nothing_known(trace: Trace) -> Statistics:
+    """Statistics that expect of every VM to use its request for as long as the episode lasts."""
+    ages = np.array([0.0, trace.tick])
+    template = Statistics.learn(trace.slice(0, 1).without_functions())
+    return Statistics(
+        tick=trace.tick,
+        functions=(),
+        ages=ages,
+        use=np.ones((1, len(trace.resources))),
+        spread=np.zeros((1, len(trace.resources))),
+        survival=np.ones((1, 2)),
+        presence=np.ones((1, 2, template.presence.shape[2])),
+        first_presence=np.ones((1, *template.first_presence.shape[1:])),
+    )
+
+
+@njit(cache=True)
+def _to_arrival(
+    state: State, trace: TraceArrays, forecast: Forecast, potential: Potential, means: Means
+) -> int:
+    while True:
+        kind, index = next_event(state, trace)
+        if kind == ARRIVAL:
+            return index
+        if kind == END:
+            return -1
+        if kind == TICK:
+            open_tick(state, trace)
+            forecast_tick(forecast, state, trace)
+            renew(potential, forecast, state)
+            renew_means(means, state)
+        if kind == DEPARTURE:
+            pm = remove(state, trace, index)
+            if pm >= 0:
+                forecast_departure(forecast, state, trace, index, pm)
+                renew_pm(potential, forecast, state, pm)
+                count_request(means, state, trace, index, pm, -1.0)
+
+
+@njit(cache=True)
+def _place(
+    state: State,
+    trace: TraceArrays,
+    forecast: Forecast,
+    potential: Potential,
+    means: Means,
+    vm: int,
+    pm: int,
+) -> None:
+    place(state, trace, vm, pm)
+    if pm != NOT_PLACED:
+        forecast_arrival(forecast, state, trace, vm, pm)
+        renew_pm(potential, forecast, state, pm)
+        count_request(means, state, trace, vm, pm, 1.0)
+
+
+@njit(cache=True)
+def _admitted(state: State, trace: TraceArrays, vm: int) -> np.ndarray:
+    admitted = np.empty(len(state.capacity), dtype=np.bool_)
+    for pm in range(len(admitted)):
+        admitted[pm] = fits(state, trace, vm, pm)
+    return admitted
+
+
+@njit(cache=True)
+def _observe(
+    state: State,
+    trace: TraceArrays,
+    forecast: Forecast,
+    potential: Potential,
+    means: Means,
+    vm: int,
+    pms: np.ndarray,
+    vm_features: np.ndarray,
+    action_mask: np.ndarray,
+) -> None:
+    count = len(state.capacity)
+    scores = np.empty(count)
+    base = np.empty(count, dtype=np.float32)
+    score(potential, forecast, state, trace, vm, scores)
+    standardise(scores, np.arange(count), count, base)
+    describe_vm(forecast, potential, means, state, trace, vm, vm_features)
+    for pm in range(count):
+        describe_pm(forecast, potential, means, state, pm, base[pm], pms[pm])
+        action_mask[pm] = fits(state, trace, vm, pm)
