@@ -101,16 +101,20 @@ class Trace:
             f"has a function outside -1..{len(self.functions) - 1}": (
                 (self.function < UNKNOWN_FUNCTION) | (self.function >= len(self.functions))
             ),
-            "has a use series that does not span its life": (
-                np.diff(self.use_offset) != ticks_touched(self.arrival, self.end, self.tick)
-            ),
         }
         for what, rows in broken.items():
-            if rows.any():
-                first = int(np.flatnonzero(rows)[0])
-                raise ValueError(f"{self.name}: VM {first} {what}; {int(rows.sum())} VMs do")
+            self._refuse(what, rows)
+        touched = ticks_touched(self.arrival, self.end, self.tick)
+        self._refuse(
+            "has a use series that does not span its life", np.diff(self.use_offset) != touched
+        )
         if not (np.isfinite(self.use).all() and (self.use >= 0).all()):
             raise ValueError(f"{self.name}: use must be finite and not below 0")
+
+    def _refuse(self, what: str, rows: np.ndarray) -> None:
+        if rows.any():
+            first = int(np.flatnonzero(rows)[0])
+            raise ValueError(f"{self.name}: VM {first} {what}; {int(rows.sum())} VMs do")
 
     @property
     def num_vms(self) -> int:

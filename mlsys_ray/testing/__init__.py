@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from mlsys_ray.testing.aggregation import AggregationRuleTests
 from mlsys_ray.testing.assignment import AssignmentTests
+from mlsys_ray.testing.placement import PlacementPolicyTests
 
-__all__ = ["AggregationRuleTests", "AssignmentTests"]
+__all__ = ["AggregationRuleTests", "AssignmentTests", "PlacementPolicyTests"]
