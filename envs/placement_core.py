@@ -113,8 +113,8 @@ class PlacementCore:
 
     @property
     def mean_par(self) -> float:
-        """Mean PAR over the ticks that have been rewarded; nan before the first."""
-        return 1 + float(np.mean(self._excess)) if self._excess else float("nan")
+        """Mean PAR over the ticks that have been rewarded; 1 before the first."""
+        return 1 + float(np.mean(self._excess)) if self._excess else 1.0
 
     def begin(self, observation: Observation) -> bool:
         """Go to the first decision; whether there is one."""

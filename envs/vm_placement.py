@@ -69,7 +69,7 @@ class VMPlacementEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     decision, and counted in `info["refused"]`.
 
     ## Information
-    `par`: mean PAR of the ticks rewarded so far, nan before the first; `refused`.
+    `par`: mean PAR of the ticks rewarded so far, 1 before the first; `refused`.
 
     ## Arguments
     - `trace`: a `Trace`, or a function from a seed to one; by default the generator's, of
