@@ -94,21 +94,11 @@ class PlacementCore:
         self.state = open_state(
             trace, capacity, telemetry_delay=telemetry_delay, overcommit=overcommit
         )
-        resources = len(trace.resources)
-        self._tracker = Tracker(
-            open_forecast(self.state, trace, statistics or _nothing_known(trace)),
-            open_potential(self.state, PotentialWeights()),
-            Means(np.zeros(resources), np.zeros(resources)),
-        )
+        self._tracker = open_tracker(self.state, trace, statistics)
         self._excess: list[float] = []
         self.refused = 0
         self._vm = 0
-        for _ in range(warm_up_vms):
-            if not self._advance():
-                break
-            requested = (self.state.requested / self.state.capacity).max(axis=1)
-            admitted = _admitted(self.state, self._trace, self._vm)
-            self._place(int(np.argmin(np.where(admitted, requested, np.inf))))
+        _warm_up(self.state, self._trace, *self._tracker, warm_up_vms)
         self._first_tick = max(int(self.state.clock[0]), 0)
 
     @property
@@ -120,7 +110,7 @@ class PlacementCore:
         """Go to the first decision; whether there is one."""
         alive = self._advance()
         if alive:
-            self._observe(observation)
+            self.observe(observation)
         return alive
 
     def step(self, pm: int, observation: Observation) -> tuple[float, bool]:
@@ -130,13 +120,13 @@ class PlacementCore:
             Minus the excess PAR of the ticks that have ended since, and whether the trace has.
         """
         tick = int(self.state.clock[0])
-        self._place(pm)
+        place_vm(self.state, self._trace, *self._tracker, self._vm, pm)
         alive = self._advance()
         end = int(self.state.clock[0]) if alive else len(self.state.load)
         excess = self._excess_of(max(tick, self._first_tick), end)
         self._excess.extend(excess)
         if alive:
-            self._observe(observation)
+            self.observe(observation)
         return -float(sum(excess)), not alive
 
     def admits(self, pm: int) -> bool:
@@ -151,18 +141,26 @@ class PlacementCore:
 
     def _advance(self) -> bool:
         while True:
-            self._vm = int(_to_arrival(self.state, self._trace, *self._tracker))
+            self._vm = int(to_arrival(self.state, self._trace, *self._tracker))
             if self._vm < 0:
                 return False
-            if _admitted(self.state, self._trace, self._vm).any():
+            if admits_anywhere(self.state, self._trace, self._vm):
                 return True
             self.refused += 1
 
-    def _place(self, pm: int) -> None:
-        _place(self.state, self._trace, *self._tracker, self._vm, pm)
+    def observe(self, observation: Observation) -> None:
+        """Write what is known of the VM that waits."""
+        observe(self.state, self._trace, *self._tracker, self._vm, *observation)
 
-    def _observe(self, observation: Observation) -> None:
-        _observe(self.state, self._trace, *self._tracker, self._vm, *observation)
+
+def open_tracker(state: State, trace: Trace, statistics: Statistics | None) -> Tracker:
+    """The tracker of an empty cluster; without statistics a VM uses its request and stays."""
+    resources = len(trace.resources)
+    return Tracker(
+        open_forecast(state, trace, statistics or _nothing_known(trace)),
+        open_potential(state, PotentialWeights()),
+        Means(np.zeros(resources), np.zeros(resources)),
+    )
 
 
 def feature_shapes(num_resources: int) -> tuple[int, int]:
@@ -190,9 +188,10 @@ def _nothing_known(trace: Trace) -> Statistics:
 
 
 @njit(cache=True)
-def _to_arrival(
+def to_arrival(
     state: State, trace: TraceArrays, forecast: Forecast, potential: Potential, means: Means
 ) -> int:
+    """Let time go on to the next arrival; its VM, -1 at the end of the trace."""
     while True:
         kind, index = next_event(state, trace)
         if kind == ARRIVAL:
@@ -213,7 +212,7 @@ def _to_arrival(
 
 
 @njit(cache=True)
-def _place(
+def place_vm(
     state: State,
     trace: TraceArrays,
     forecast: Forecast,
@@ -222,6 +221,7 @@ def _place(
     vm: int,
     pm: int,
 ) -> None:
+    """Place the VM that has arrived; -1 refuses it."""
     place(state, trace, vm, pm)
     if pm != NOT_PLACED:
         forecast_arrival(forecast, state, trace, vm, pm)
@@ -230,15 +230,38 @@ def _place(
 
 
 @njit(cache=True)
-def _admitted(state: State, trace: TraceArrays, vm: int) -> np.ndarray:
-    admitted = np.empty(len(state.capacity), dtype=np.bool_)
-    for pm in range(len(admitted)):
-        admitted[pm] = fits(state, trace, vm, pm)
-    return admitted
+def admits_anywhere(state: State, trace: TraceArrays, vm: int) -> bool:
+    """Whether some PM admits a VM."""
+    for pm in range(len(state.capacity)):  # noqa: SIM110, numba compiles no generator
+        if fits(state, trace, vm, pm):
+            return True
+    return False
 
 
 @njit(cache=True)
-def _observe(
+def _warm_up(
+    state: State,
+    trace: TraceArrays,
+    forecast: Forecast,
+    potential: Potential,
+    means: Means,
+    num_vms: int,
+) -> None:
+    """Place VMs on the PM of the least requests, by the larger of the resources."""
+    for _ in range(num_vms):
+        vm = to_arrival(state, trace, forecast, potential, means)
+        if vm < 0:
+            return
+        best, best_fill = NOT_PLACED, np.inf
+        for pm in range(len(state.capacity)):
+            fill = (state.requested[pm] / state.capacity[pm]).max()
+            if fill < best_fill and fits(state, trace, vm, pm):
+                best, best_fill = pm, fill
+        place_vm(state, trace, forecast, potential, means, vm, best)
+
+
+@njit(cache=True)
+def observe(
     state: State,
     trace: TraceArrays,
     forecast: Forecast,
@@ -249,6 +272,7 @@ def _observe(
     vm_features: np.ndarray,
     action_mask: np.ndarray,
 ) -> None:
+    """Write the observation of the VM that has arrived."""
     count = len(state.capacity)
     scores = np.empty(count)
     base = np.empty(count, dtype=np.float32)

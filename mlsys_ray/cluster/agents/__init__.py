@@ -1,0 +1,1 @@
+"""RLlib agents for VM placement."""
