@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -86,7 +86,7 @@ class VMPlacementEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}
 
     def __init__(
         self,
@@ -113,7 +113,10 @@ class VMPlacementEnv(gym.Env[dict[str, np.ndarray], np.int64]):
         self._num_pms = len(capacity) if capacity is not None else num_pms
         self._statistics = statistics
         self._warm_up = warm_up
-        self._options = {"telemetry_delay": telemetry_delay, "overcommit": overcommit}
+        self._options: dict[str, Any] = {
+            "telemetry_delay": telemetry_delay,
+            "overcommit": overcommit,
+        }
         self.render_mode = render_mode
         resources = self._num_resources()
         pm_features, vm_features = feature_shapes(resources)
@@ -157,7 +160,7 @@ class VMPlacementEnv(gym.Env[dict[str, np.ndarray], np.int64]):
             capacity,
             self._statistics,
             warm_up_vms=int(self._warm_up * trace.num_vms),
-            **self._options,  # type: ignore[arg-type]
+            **self._options,
         )
         if not self.core.begin(observation):
             raise ValueError("the trace holds no VM that any PM admits after the warm-up")
@@ -213,7 +216,7 @@ class VMPlacementVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarr
         options: arguments of `VMPlacementEnv`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {
         **VMPlacementEnv.metadata,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
@@ -285,8 +288,8 @@ class VMPlacementVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarr
 def empty_observation(space: spaces.Space[Any]) -> Observation:
     """Arrays for observations of a space."""
     assert isinstance(space, spaces.Dict)
-    shapes = {name: (box.shape, box.dtype) for name, box in space.spaces.items()}
-    return Observation(**{name: np.zeros(*shape) for name, shape in shapes.items()})  # type: ignore[arg-type]
+    boxes: dict[str, Any] = dict(space.spaces)
+    return Observation(**{name: np.zeros(box.shape, box.dtype) for name, box in boxes.items()})
 
 
 def _box(shape: tuple[int, ...]) -> spaces.Box:

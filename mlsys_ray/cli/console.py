@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+WIDE = 140
+"""Width of tables that are not printed to a terminal [characters]."""
+
 
 class UsageError(Exception):
     """A command was asked for something it does not accept; the text says what is."""
@@ -47,7 +50,9 @@ def print_table(records: Sequence[Mapping[str, Any]], title: str | None = None) 
         )
     for row in records:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    # A file or a pipe has no width of its own.
+    console.print(table, width=None if console.is_terminal else max(console.width, WIDE))
 
 
 def _cell(value: Any) -> str:

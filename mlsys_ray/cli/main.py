@@ -22,6 +22,8 @@ from mlsys_ray.cli.demo import Demo
 from mlsys_ray.cli.doctor import Doctor
 from mlsys_ray.cli.fetch import Fetch
 from mlsys_ray.cli.fireplace import EvaluatePlacement, TrainPlacement
+from mlsys_ray.cli.fireplace_agent import TrainAgent
+from mlsys_ray.cli.fireplace_trace import DescribeTrace
 from mlsys_ray.cli.report import Compare, Report
 from mlsys_ray.cli.reproduce import Reproduce
 from mlsys_ray.cli.sweep import Sweep
@@ -36,6 +38,8 @@ Byzshield = (
 Fireplace = (
     Annotated[EvaluatePlacement, subcommand("evaluate")]
     | Annotated[TrainPlacement, subcommand("train")]
+    | Annotated[DescribeTrace, subcommand("trace")]
+    | Annotated[TrainAgent, subcommand("agent")]
 )
 AnyCommand = (
     Annotated[Demo, subcommand("demo")]

@@ -85,6 +85,7 @@ def _stored(folder: Path, part: Part, seed: int) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        return pd.read_parquet(path).to_dict("records")
+        table = pd.read_parquet(path)
     except (OSError, ValueError):
         return None
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from mlsys_ray.fireplace.policies.fireplace import (
 from mlsys_ray.fireplace.simulator import open_state
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.workload import Workload
+
+if TYPE_CHECKING:
+    from torch.nn import Sequential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,30 +124,33 @@ def _labelled(
     wanted[rng.choice(trace.num_vms, sample, replace=False)] = True
     state = open_state(trace, workload.capacity)
     decisions = policy.record(state, trace, wanted)
-    taken = Decisions(wanted, decisions.count, *(a[: decisions.count[0]] for a in decisions[2:]))
+    count = decisions.num_recorded
+    taken = Decisions(wanted, count, *(array[: count[0]] for array in decisions[2:]))
     return taken, counterfactual_regret(state, trace, taken, steepness=config.steepness)
 
 
-def _module(resources: int, width: int):  # type: ignore[no-untyped-def]
+def _module(resources: int, width: int) -> Sequential:
     from torch import nn
 
     inputs = num_pm_features(resources) + num_vm_features(resources)
-    module = nn.Sequential(
-        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
-    )
+    last = nn.Linear(width, 1)
     # Training starts from the certainty-equivalent score.
-    nn.init.zeros_(module[4].weight)
-    return module
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last
+    )
 
 
-def _network(module) -> Network:  # type: ignore[no-untyped-def]
-    arrays = []
-    for layer in (module[0], module[2], module[4]):
-        arrays += [layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()]
+def _network(module: Sequential) -> Network:
+    arrays = [parameter.detach().numpy().T.copy() for parameter in module.parameters()]
     return Network(*arrays)
 
 
-def _train(module, recent, config: ImitationConfig) -> None:  # type: ignore[no-untyped-def]
+def _train(
+    module: Sequential,
+    recent: Iterable[tuple[Decisions, np.ndarray]],
+    config: ImitationConfig,
+) -> None:
     import torch
 
     pm = torch.from_numpy(np.concatenate([d.pm_features for d, _ in recent]))

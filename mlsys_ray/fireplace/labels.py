@@ -53,13 +53,14 @@ def _costs(
     steepness: float,
 ) -> np.ndarray:
     ticks, _, resources = load.shape
-    costs = np.zeros(decisions.short_list.shape)
-    for row in range(len(costs)):
+    costs = np.zeros_like(decisions.short_list, dtype=np.float64)
+    rows, choices = decisions.short_list.shape
+    for row in range(rows):
         vm = decisions.vm[row]
         actual = state.placement[vm]
         first, start = trace.first_tick[vm], trace.use_offset[vm]
         length = min(trace.use_offset[vm + 1] - start, ticks - first)
-        for choice in range(costs.shape[1]):
+        for choice in range(choices):
             if decisions.short_list[row, choice] < 0:
                 costs[row, choice] = np.inf
         for position in range(length):
@@ -71,7 +72,7 @@ def _costs(
                 own = use / (state.capacity[actual, d] * mean[tick, d])
                 without = potential[tick, actual, d] * np.exp(-steepness * own)
                 rest = max(total[tick, d] - potential[tick, actual, d] + without, 1e-30)
-                for choice in range(costs.shape[1]):
+                for choice in range(choices):
                     pm = decisions.short_list[row, choice]
                     if pm < 0:
                         break

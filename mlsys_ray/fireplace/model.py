@@ -94,7 +94,7 @@ def load_model(path: Path) -> Model:
                 raise ValueError(f"{path} is not a model: its format is not {FORMAT!r}")
             network = Network(*(file.get_tensor(name) for name in Network._fields))
         header = json.loads(metadata["model"])
-        weights = {
+        weights: dict[str, Any] = {
             name: {feature: tuple(values) for feature, values in header[name].items()}
             for name in ("telemetry_since", "mixture", "learned_mixture")
         }

@@ -89,7 +89,7 @@ def open_state(
     if not overcommit > 0:
         raise ValueError(f"overcommit is {overcommit}; it must be above 0")
     pms, resources = capacity.shape
-    sums = [np.zeros((pms, resources)) for _ in range(5)]
+    telemetry, average, requested, since, departed = np.zeros((5, pms, resources))
     return State(
         np.array([-1, 0, 0]),
         telemetry_delay,
@@ -97,7 +97,11 @@ def open_state(
         capacity,
         np.full(trace.num_vms, NOT_PLACED),
         np.zeros((trace.num_ticks, pms, resources)),
-        *sums,
+        telemetry,
+        average,
+        requested,
+        since,
+        departed,
         np.zeros(pms, dtype=np.int64),
     )
 

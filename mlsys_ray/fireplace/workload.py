@@ -20,6 +20,7 @@ from mlsys_ray.fireplace.traces.microvm import LIVES, microvm
 
 Segment = Literal["train", "validation", "test"]
 COMPOSITE = "openb+planetlab"
+NAMED_TRACES = (*LIVES, COMPOSITE)
 PARTS_OF_A_FILE = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """The part of the VMs of a file, in order of arrival, that each segment is made of."""
 _SEEDS_OF_A_SEGMENT = 1_000_000
@@ -56,7 +57,7 @@ def _trace(config: WorkloadConfig, segment: Segment, seed: int, num_vms: int) ->
         )
     if not Path(config.trace).exists():
         raise ValueError(
-            f"trace is {config.trace!r}; accepted: {', '.join([*LIVES, COMPOSITE])} or a file"
+            f"trace is {config.trace!r}; accepted: {', '.join(NAMED_TRACES)} or a file"
         )
     recorded = read_trace(Path(config.trace)).trace
     low, high = (int(part * recorded.num_vms) for part in PARTS_OF_A_FILE[segment])

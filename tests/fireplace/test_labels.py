@@ -28,7 +28,7 @@ def test_regret_is_the_change_of_the_soft_par(steepness):
     decisions = policy.record(state, trace, wanted)
     regret = counterfactual_regret(state, trace, decisions, steepness=steepness)
     mean = (state.load / capacity).mean(axis=1)
-    for row in range(decisions.count[0]):
+    for row in range(decisions.num_recorded[0]):
         vm = decisions.vm[row]
         first, start = trace.first_tick[vm], trace.use_offset[vm]
         length = min(trace.use_offset[vm + 1] - start, trace.num_ticks - first)

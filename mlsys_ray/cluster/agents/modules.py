@@ -50,8 +50,7 @@ class PolicyModule(TorchRLModule, ValueFunctionAPI, TargetNetworkAPI):
 
     def setup(self) -> None:
         """Build the networks; the value network is one of its own."""
-        shapes = {name: box.shape for name, box in self.observation_space.spaces.items()}
-        sizes = shapes["pms"][1], shapes["vm"][0]
+        sizes = _feature_sizes(self.observation_space)
         self.policy, self.critic = Scorer(*sizes), Scorer(*sizes)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -81,13 +80,13 @@ class QModule(DefaultDQNTorchRLModule):
 
     def setup(self) -> None:
         """Build the network instead of an encoder and heads."""
+        options: Any = self.model_config
         self.uses_dueling, self.num_atoms = False, 1
-        self.uses_double_q = self.model_config.get("double_q")
+        self.uses_double_q = options["double_q"]
         self.epsilon_schedule = Scheduler(
-            fixed_value_or_schedule=self.model_config["epsilon"], framework=self.framework
+            fixed_value_or_schedule=options["epsilon"], framework=self.framework
         )
-        shapes = {name: box.shape for name, box in self.observation_space.spaces.items()}
-        self.q_net = Scorer(shapes["pms"][1], shapes["vm"][0])
+        self.q_net = Scorer(*_feature_sizes(self.observation_space))
 
     def is_stateful(self) -> bool:
         """No memory from step to step."""
@@ -101,7 +100,7 @@ class QModule(DefaultDQNTorchRLModule):
         """What a runner does not need."""
         return ["_target_q_net"]
 
-    def compute_q_values(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def compute_q_values(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Q of each PM; RLlib's exploration and loss know a masked one by minus infinity."""
         return {"qf_preds": _masked(self.q_net, batch[Columns.OBS], -torch.inf)}
 
@@ -113,9 +112,13 @@ class QModule(DefaultDQNTorchRLModule):
         """What is copied to what."""
         return [(self.q_net, self._target_q_net)]
 
-    def forward_target(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The target network's Q values."""
         return {"qf_preds": _masked(self._target_q_net, batch[Columns.OBS], -torch.inf)}
+
+
+def _feature_sizes(space: Any) -> tuple[int, int]:
+    return space["pms"].shape[1], space["vm"].shape[0]
 
 
 def _masked(scorer: nn.Module, observation: dict[str, torch.Tensor], fill: float) -> torch.Tensor:

@@ -112,7 +112,8 @@ def _algorithm_config(config: AgentConfig, folder: Path) -> AlgorithmConfig:
 
     from mlsys_ray.cluster.agents.modules import PolicyModule, QModule
 
-    base: AlgorithmConfig = {
+    # `training` takes what the algorithm's own class adds.
+    base: Any = {
         "ppo": PPOConfig,
         "dqn": DQNConfig,
         "appo": APPOConfig,
@@ -233,7 +234,8 @@ class AgentPolicy(Policy):
         batch = {
             name: torch.from_numpy(array)[None] for name, array in observation._asdict().items()
         }
-        scorer = getattr(self.module, "policy", None) or self.module.q_net
+        module: Any = self.module
+        scorer = module.q_net if hasattr(module, "q_net") else module.policy
         with torch.no_grad():
             while (vm := to_arrival(state, trace.arrays, *tracker)) >= 0:
                 pm = NOT_PLACED

@@ -91,7 +91,7 @@ class Decisions(NamedTuple):
 
     Attributes:
         wanted: bool `[N]`, the VMs to record.
-        count: int64 `[1]`, how many were.
+        num_recorded: int64 `[1]`, how many were.
         vm: int64 `[R]`.
         short_list: int64 `[R, S]`; -1 behind the last PM that admitted the VM.
         pm_features: float32 `[R, S, I]`.
@@ -100,7 +100,7 @@ class Decisions(NamedTuple):
     """
 
     wanted: np.ndarray
-    count: np.ndarray
+    num_recorded: np.ndarray
     vm: np.ndarray
     short_list: np.ndarray
     pm_features: np.ndarray
@@ -207,8 +207,8 @@ def _run(
                     )
                 pm = short_list[_rank(network, pm_features[:listed], vm_features, base)]
                 if decisions.wanted[index]:
-                    row = decisions.count[0]
-                    decisions.count[0] += 1
+                    row = decisions.num_recorded[0]
+                    decisions.num_recorded[0] += 1
                     decisions.vm[row] = index
                     decisions.short_list[row, :listed] = short_list[:listed]
                     decisions.pm_features[row, :listed] = pm_features[:listed]

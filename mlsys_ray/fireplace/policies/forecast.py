@@ -22,9 +22,9 @@ class Forecast(NamedTuple):
         row: int64 `[N]`, the statistics' row of each VM.
         mean: float64 `[N, D]`, expected use of each VM while alive.
         variance: float64 `[N, D]`, variance of its use of a tick.
-        alive: int64 `[N]`, the VMs alive are its first `count[0]` entries.
+        alive: int64 `[N]`, the VMs alive are its first `num_alive[0]` entries.
         position: int64 `[N]`, where each is among them.
-        count: int64 `[1]`.
+        num_alive: int64 `[1]`.
         load: float64 `[P, H, D]`, expected use in the tick `HORIZONS[h]` ahead.
         known: float64 `[ticks of delay, P, D]`, the expected use of past ticks, given who was there
             and for how long.
@@ -40,7 +40,7 @@ class Forecast(NamedTuple):
     variance: np.ndarray
     alive: np.ndarray
     position: np.ndarray
-    count: np.ndarray
+    num_alive: np.ndarray
     load: np.ndarray
     known: np.ndarray
     spread: np.ndarray
@@ -77,7 +77,7 @@ def forecast_tick(forecast: Forecast, state: State, trace: TraceArrays) -> None:
     tick = state.clock[0]
     slot = tick % state.telemetry_delay
     forecast.load[:] = 0.0
-    for position in range(forecast.count[0]):
+    for position in range(forecast.num_alive[0]):
         vm = forecast.alive[position]
         pm = state.placement[vm]
         age = tick * trace.tick - trace.arrival[vm]
@@ -99,9 +99,9 @@ def forecast_arrival(
     forecast: Forecast, state: State, trace: TraceArrays, vm: int, pm: int
 ) -> None:
     """A VM has been placed."""
-    forecast.alive[forecast.count[0]] = vm
-    forecast.position[vm] = forecast.count[0]
-    forecast.count[0] += 1
+    forecast.alive[forecast.num_alive[0]] = vm
+    forecast.position[vm] = forecast.num_alive[0]
+    forecast.num_alive[0] += 1
     curve = arrival_curve(forecast, state, trace, vm)
     for d in range(forecast.mean.shape[1]):
         forecast.spread[pm, d] += forecast.variance[vm, d]
@@ -114,10 +114,10 @@ def forecast_departure(
     forecast: Forecast, state: State, trace: TraceArrays, vm: int, pm: int
 ) -> None:
     """A VM has ended: what was expected of it gives way to what is known."""
-    last = forecast.alive[forecast.count[0] - 1]
+    last = forecast.alive[forecast.num_alive[0] - 1]
     forecast.alive[forecast.position[vm]] = last
     forecast.position[last] = forecast.position[vm]
-    forecast.count[0] -= 1
+    forecast.num_alive[0] -= 1
     tick = state.clock[0]
     begin = tick * trace.tick
     if trace.first_tick[vm] == tick:
@@ -145,4 +145,4 @@ def arrival_curve(forecast: Forecast, state: State, trace: TraceArrays, vm: int)
 
 @njit(cache=True)
 def _age_bin(forecast: Forecast, age: float) -> int:
-    return np.searchsorted(forecast.ages, age, side="right") - 1
+    return int(np.searchsorted(forecast.ages, age, side="right")) - 1

@@ -46,11 +46,10 @@ def read_azure_functions_2019(
     broken = rows.close(skip_broken=skip_broken)
     table = rows._table
     counts = table[MINUTES].to_numpy(dtype=float).astype(np.int64)
-    row, minute = np.nonzero(counts)
-    times = counts[row, minute]
-    row, minute = np.repeat(row, times), np.repeat(minute, times)
+    invoked, at = np.nonzero(counts)
+    row, at = (np.repeat(index, counts[invoked, at]) for index in (invoked, at))
     rng = np.random.default_rng(seed)
-    arrival = (minute + rng.random(len(minute))) * 60.0
+    arrival = (at + rng.random(len(at))) * 60.0
     quantiles = of_function.loc[table["HashFunction"]].to_numpy(dtype=float)
     chance = rng.random(len(row))
     duration = np.empty(len(row))

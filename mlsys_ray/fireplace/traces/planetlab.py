@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,10 @@ def read_planetlab_use(path: Path, *, skip_broken: bool = False) -> tuple[np.nda
     rows.refuse(~whole, f"cpu_percent does not hold {SAMPLES} values")
     use = np.stack(series[whole].tolist()).astype(np.float32) / 100
     fine = (use >= 0).all(axis=1) & (use <= 1).all(axis=1)
-    rows.refuse(pd.Series(~fine, series.index[whole]), "cpu_percent is not in 0 to 100")
+    outside: Any = ~fine
+    rows.refuse(
+        pd.Series(outside, series.index[whole], dtype=bool), "cpu_percent is not in 0 to 100"
+    )
     rows.close(skip_broken=skip_broken)
     return use[fine], rows
 

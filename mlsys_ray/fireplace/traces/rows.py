@@ -83,7 +83,7 @@ class Rows:
     def number(self, column: str, *, least: float = -np.inf, above: float = -np.inf) -> pd.Series:
         """A column as float64; rows where it is no finite number in range are broken."""
         values = pd.to_numeric(self._table[column], errors="coerce").astype(float)
-        finite = np.isfinite(values)
+        finite = pd.Series(np.isfinite(values), values.index)
         self.refuse(~finite, f"{column} is not a number")
         wanted = f"at least {least:g}" if np.isfinite(least) else f"above {above:g}"
         self.refuse(finite & ~((values >= least) & (values > above)), f"{column} is not {wanted}")
@@ -94,7 +94,7 @@ class Rows:
         self.refuse(self._table[column].isna(), f"{column} is empty")
         return self._table[column]
 
-    def refuse(self, rows: pd.Series, reason: str) -> None:
+    def refuse(self, rows: pd.Series[bool], reason: str) -> None:
         """Set rows aside, bool by line; lines that are set aside already are skipped."""
         lines = [line for line in rows.index[rows] if line in self._table.index]
         if lines:

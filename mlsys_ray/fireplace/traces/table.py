@@ -80,14 +80,14 @@ def _read_rows(
     broken = rows.close(skip_broken=skip_broken)
     table = rows._table.iloc[np.argsort(arrival[rows.index].to_numpy(), kind="stable")]
     order = table.index
-    times = [arrival[order].to_numpy(), end[order].to_numpy()]
+    begin, until = arrival[order].to_numpy(), end[order].to_numpy()
     requests = np.stack([request[resource][order] for resource in resources], axis=1)
     share = [CPU_SHARE if resource == "cpu" else MEMORY_SHARE for resource in resources]
     rate = requests * share
     for position, resource in enumerate(resources):
         if resource in given and resource not in listed:
             rate[:, position] = table[f"use_{resource}"].astype(float)
-    use = steady_use(*times, rate, tick)
+    use = steady_use(begin, until, rate, tick)
     for position, resource in enumerate(resources):
         if resource in listed:
             use["use"][:, position] = np.concatenate(table[f"use_{resource}"].tolist())
@@ -96,8 +96,8 @@ def _read_rows(
         name=name,
         tick=tick,
         resources=tuple(resources),
-        arrival=times[0],
-        end=times[1],
+        arrival=begin,
+        end=until,
         request=requests,
         function=function,
         functions=known,

@@ -196,7 +196,7 @@ def test_the_recorded_network_score_is_what_decides(short, statistics):
     state = open_state(short, equal_machines(short, 40))
     policy = FirePlacePolicy(statistics, PotentialWeights(), network)
     decisions = policy.record(state, short, np.ones(short.num_vms, dtype=bool))
-    assert decisions.count[0] == short.num_vms
+    assert decisions.num_recorded[0] == short.num_vms
     vm = np.repeat(decisions.vm_features[:, None], decisions.pm_features.shape[1], axis=1)
     hidden = np.concatenate([decisions.pm_features, vm], axis=2)
     hidden = np.maximum(hidden @ network.weight1 + network.bias1, 0)
