@@ -86,7 +86,11 @@ class VMPlacementEnv(gym.Env[dict[str, np.ndarray], np.int64]):
     v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}
+    # Gymnasium declares it for instances.
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 10,
+    }
 
     def __init__(
         self,
@@ -216,7 +220,7 @@ class VMPlacementVectorEnv(VectorEnv[dict[str, np.ndarray], np.ndarray, np.ndarr
         options: arguments of `VMPlacementEnv`.
     """
 
-    metadata: dict[str, Any] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012
         **VMPlacementEnv.metadata,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }

@@ -9,7 +9,9 @@ from typing import Any
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.fireplace import evaluate_into, flat_config, print_policies
 from mlsys_ray.exit_codes import ExitCode
+from mlsys_ray.fireplace.config import EvaluationConfig, WorkloadConfig
 
 METHODS = {
     "byzshield": ("ByzShield: MOLS, vote, median", "mols"),
@@ -39,12 +41,37 @@ def demo_config(scheme: str, attack: str | None, seed: int) -> TrainConfig:
     )
 
 
+def placement_configs(seed: int) -> list[EvaluationConfig]:
+    """The generator's workload, and the one of recorded traces where they are found."""
+    from mlsys_ray.data import DataNotFoundError
+    from mlsys_ray.fireplace.traces.composite import OPENB_FILE, PLANETLAB_FILE, find_trace
+
+    names = ["microvm"]
+    try:
+        find_trace("openb", OPENB_FILE)
+        find_trace("planetlab", PLANETLAB_FILE)
+        names.append("openb+planetlab")
+    except DataNotFoundError:
+        pass
+    return [
+        EvaluationConfig(
+            workload=WorkloadConfig(trace=name, num_vms=30_000),
+            policies="random,least_requested,power_of_two,telemetry_since,mixture,"
+            "certainty_equivalent,fireplace",
+            seed=seed,
+            num_seeds=2,
+        )
+        for name in names
+    ]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demo:
-    """ByzShield, DETOX and the plain median on real images, under attack and without, in minutes.
+    """ByzShield and FirePlace on a local Ray cluster, or the one at --address, in minutes.
 
-    Trains on a local Ray cluster (or the one at --address) with 15 workers, 3 of them Byzantine,
-    computes the paper's distortion tables, and writes a report.
+    ByzShield, DETOX and the plain median learn real images with 15 workers, 3 of them Byzantine,
+    and without an attack; the paper's distortion tables are computed; placement policies place
+    micro-VMs; a report shows all.
     """
 
     run_dir: Path | None = None
@@ -71,8 +98,15 @@ class Demo:
                 for attack in ATTACKS
                 for method in METHODS
             }
+            placements = {
+                config.workload.trace: self._place(folder / config.workload.trace, config)
+                for config in placement_configs(self.seed)
+            }
         runs = [folder / f"{method}-{attack}" for method, attack in summaries]
-        report = write_report([*runs, folder / "distortion"], folder / "report.html")
+        report = write_report(
+            [*runs, folder / "distortion", *(folder / name for name in placements)],
+            folder / "report.html",
+        )
         records = [_record(method, summaries) for method in METHODS]
         different = [row for row in tables if row["difference"]]
         print_table(
@@ -81,9 +115,18 @@ class Demo:
             f" {NUM_BYZANTINE} of them Byzantine",
         )
         say(f"distortion tables: {len(tables)} rows, {len(different)} differ from the paper")
+        for config in placement_configs(self.seed):
+            print_policies(config, placements[config.workload.trace])
         say(f"report: {report.path}")
         if self.json:
-            print_json({"accuracy": records, "distortion": tables, "report": report.path})
+            print_json(
+                {
+                    "accuracy": records,
+                    "distortion": tables,
+                    "placement": placements,
+                    "report": report.path,
+                }
+            )
         failed = any(summary["status"] != "done" for summary in summaries.values())
         return ExitCode.FAILED if failed or different or report.problems else ExitCode.DONE
 
@@ -100,6 +143,18 @@ class Demo:
             progress = TrainingProgress(config.iterations, f"{method} {attack}")
             training.train(stack.enter_context(progress))
         return load_run(path).summary
+
+    def _place(self, path: Path, config: EvaluationConfig) -> dict[str, Any]:
+        from mlsys_ray.cluster.run_directory import RunDirectory
+
+        workload = config.workload
+        say(f"placing {workload.num_vms} VMs of {workload.trace} on {workload.num_pms} PMs")
+        with ExitStack() as stack:
+            with usage_errors():
+                run = stack.enter_context(
+                    RunDirectory.create(path, flat_config(config), experiment="fireplace-evaluate")
+                )
+            return evaluate_into(run, config)
 
     def _distortion(self, path: Path) -> list[dict[str, Any]]:
         from mlsys_ray.byzshield.paper.distortion import reproduce_distortion

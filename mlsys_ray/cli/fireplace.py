@@ -38,7 +38,7 @@ class TrainPlacement:
         from mlsys_ray.fireplace.training import train
 
         folder = self.run_dir or default_run_path("fireplace-train")
-        config = {**_plain(self.workload), **asdict(self.training)}
+        config = {**asdict(self.workload), **asdict(self.training)}
         with ExitStack() as stack:
             with usage_errors():
                 run = stack.enter_context(
@@ -85,47 +85,63 @@ class EvaluatePlacement:
 
     def run(self) -> ExitCode:
         """Evaluate, and write the table, the plots and the report."""
-        from mlsys_ray.cluster.placement import evaluate_on_ray
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.cluster.session import ray_session
         from mlsys_ray.report.html import write_report
 
         folder = self.run_dir or default_run_path("fireplace-evaluate")
-        config = {**asdict(self.evaluation), **_plain(self.evaluation.workload)}
-        del config["workload"]
         with ExitStack() as stack:
             with usage_errors():
                 run = stack.enter_context(
                     RunDirectory.create(
-                        folder, config, experiment="fireplace-evaluate", resume=True
+                        folder,
+                        flat_config(self.evaluation),
+                        experiment="fireplace-evaluate",
+                        resume=True,
                     )
                 )
             say(f"run directory: {folder}")
             with ray_session(self.address) as description, usage_errors():
                 say(description)
-                summary, records = evaluate_on_ray(
-                    self.evaluation,
-                    folder,
-                    lambda part, done, total: say(f"{part}: {done} of {total} traces"),
-                )
-            run.rewind(0)
-            for record in records:
-                run.log(record)
-            table = [{"policy": name, **row} for name, row in summary["policies"].items()]
-            table.sort(key=lambda row: row["par"])
-            run.save_table("policies", table)
-            _save_plots(run, self.evaluation, summary)
-            run.finish(_headlines(summary))
+                summary = evaluate_into(run, self.evaluation)
         report = write_report([folder], folder / "report.html")
-        print_table([_shown(row) for row in table], title=_title(self.evaluation, summary))
+        print_policies(self.evaluation, summary)
         say(f"report: {report.path}")
         if self.json:
             print_json({"run_dir": folder, **summary})
         return ExitCode.DONE
 
 
-def _plain(workload: WorkloadConfig) -> dict[str, Any]:
-    return asdict(workload)
+def flat_config(config: Any) -> dict[str, Any]:
+    """A configuration that holds a workload, as one level of fields."""
+    fields = asdict(config)
+    return {**fields.pop("workload"), **fields}
+
+
+def evaluate_into(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
+    """Evaluate on the connected cluster, and write rows, table, plots and summary to the run."""
+    from mlsys_ray.cluster.placement import evaluate_on_ray
+
+    summary, records = evaluate_on_ray(
+        config, run.path, lambda part, done, total: say(f"{part}: {done} of {total} traces")
+    )
+    run.rewind(0)
+    for record in records:
+        run.log(record)
+    run.save_table("policies", _sorted_rows(summary))
+    _save_plots(run, config, summary)
+    run.finish(_headlines(summary))
+    return summary
+
+
+def print_policies(config: EvaluationConfig, summary: dict[str, Any]) -> None:
+    """Print the table of an evaluation."""
+    print_table([_shown(row) for row in _sorted_rows(summary)], title=_title(config, summary))
+
+
+def _sorted_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = [{"policy": name, **row} for name, row in summary["policies"].items()]
+    return sorted(rows, key=lambda row: row["par"])
 
 
 def _headlines(summary: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import arg
 
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.fireplace import flat_config
 from mlsys_ray.cluster.agents.config import AgentConfig
 from mlsys_ray.exit_codes import ExitCode
 
@@ -40,8 +41,7 @@ class TrainAgent:
         from mlsys_ray.cluster.session import ray_session
 
         folder = self.run_dir or default_run_path("fireplace-agent")
-        config = {**asdict(self.agent), **asdict(self.agent.workload), "test_vms": self.test_vms}
-        del config["workload"]
+        config = {**flat_config(self.agent), "test_vms": self.test_vms}
         with ExitStack() as stack:
             with usage_errors():
                 run = stack.enter_context(

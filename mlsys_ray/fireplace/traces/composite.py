@@ -64,6 +64,15 @@ def overlay(trace: Trace, *, num_vms: int, alive: float, seed: int) -> Trace:
     )
 
 
+def find_trace(name: str, file: str, data_dir: Path | None = None) -> Path:
+    """The file of a recorded trace, in one of the places for data or its folder `traces`.
+
+    Raises:
+        DataNotFoundError: naming every place.
+    """
+    return find_data(name, [file, f"traces/{file}"], data_dir)
+
+
 def openb_planetlab(
     segment: str,
     *,
@@ -94,8 +103,8 @@ def openb_planetlab(
         DataNotFoundError: one of the files is in none of the places searched.
         ValueError: a file is damaged.
     """
-    pods = read_openb(find_data("openb", [OPENB_FILE], data_dir), skip_broken=True).trace
-    library, _ = read_planetlab_use(find_data("planetlab", [PLANETLAB_FILE], data_dir))
+    pods = read_openb(find_trace("openb", OPENB_FILE, data_dir), skip_broken=True).trace
+    library, _ = read_planetlab_use(find_trace("planetlab", PLANETLAB_FILE, data_dir))
     low, high = (int(part * pods.num_vms) for part in PARTS[segment])
     part = pods.slice(low, high)
     part = part.replaced(

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlsys_ray.data import DataNotFoundError
 from mlsys_ray.fireplace.traces import FORMATS, read_trace
+from mlsys_ray.fireplace.traces.composite import OPENB_FILE, PLANETLAB_FILE, find_trace
 
 OPENB = (
     "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,"
@@ -189,15 +191,16 @@ def test_unknown_names(tmp_path):
 
 def test_real_samples(shared_data):
     """Counts and quartiles that were published, or computed from the files by other means."""
-    folder = shared_data.parent / "traces" if shared_data.name == "data" else shared_data
-    if not (folder / "openb_pod_list_default.csv").exists():
+    try:
+        files = [find_trace("openb", OPENB_FILE), find_trace("planetlab", PLANETLAB_FILE)]
+    except DataNotFoundError:
         pytest.skip("the folder has no traces")
-    openb = read_trace(folder / "openb_pod_list_default.csv", format="openb", skip_broken=True)
+    openb = read_trace(files[0], format="openb", skip_broken=True)
     life = openb.trace.end - openb.trace.arrival
     assert openb.trace.num_vms == 8150
     assert openb.broken.count == 2
     np.testing.assert_allclose(np.quantile(life, [0.25, 0.5, 0.75]), [167, 540, 1972], rtol=0.01)
     assert life.mean() == pytest.approx(25_839, rel=0.01)
-    planetlab = read_trace(folder / "planetlab_cpu.parquet", format="planetlab").trace
+    planetlab = read_trace(files[1], format="planetlab").trace
     assert planetlab.num_vms == 8426
     assert planetlab.use.mean() == pytest.approx(0.11, abs=0.005)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from mlsys_ray.data import DataNotFoundError
 from mlsys_ray.fireplace.traces import read_trace
-from mlsys_ray.fireplace.traces.composite import overlay
+from mlsys_ray.fireplace.traces.composite import LARGEST_REQUEST, openb_planetlab, overlay
 from mlsys_ray.fireplace.traces.microvm import microvm
 from mlsys_ray.fireplace.traces.table import write_table
 from mlsys_ray.testing.traces import traces
@@ -76,9 +77,6 @@ def test_overlay_keeps_lives_and_use():
 
 
 def test_composite_of_real_traces(shared_data):
-    from mlsys_ray.data import DataNotFoundError
-    from mlsys_ray.fireplace.traces.composite import LARGEST_REQUEST, openb_planetlab
-
     try:
         parts = [openb_planetlab(s, num_vms=20_000, alive=900.0) for s in ("train", "test")]
     except DataNotFoundError:
