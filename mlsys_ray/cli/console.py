@@ -50,9 +50,8 @@ def print_table(records: Sequence[Mapping[str, Any]], title: str | None = None) 
         )
     for row in records:
         table.add_row(*(_cell(value) for value in row.values()))
-    console = Console(stderr=True)
     # A file or a pipe has no width of its own.
-    console.print(table, width=None if console.is_terminal else max(console.width, WIDE))
+    Console(stderr=True, width=None if sys.stderr.isatty() else WIDE).print(table)
 
 
 def _cell(value: Any) -> str:

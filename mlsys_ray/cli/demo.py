@@ -9,9 +9,9 @@ from typing import Any
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
-from mlsys_ray.cli.fireplace import evaluate_into, flat_config, print_policies
+from mlsys_ray.cli.fireplace import evaluate_into, print_policies
 from mlsys_ray.exit_codes import ExitCode
-from mlsys_ray.fireplace.config import EvaluationConfig, WorkloadConfig
+from mlsys_ray.fireplace.config import EvaluationConfig, WorkloadConfig, flat_config
 
 METHODS = {
     "byzshield": ("ByzShield: MOLS, vote, median", "mols"),

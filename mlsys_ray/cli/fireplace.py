@@ -11,7 +11,12 @@ from tyro.conf import arg
 
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
 from mlsys_ray.exit_codes import ExitCode
-from mlsys_ray.fireplace.config import EvaluationConfig, TrainingConfig, WorkloadConfig
+from mlsys_ray.fireplace.config import (
+    EvaluationConfig,
+    TrainingConfig,
+    WorkloadConfig,
+    flat_config,
+)
 
 if TYPE_CHECKING:
     from mlsys_ray.cluster.run_directory import RunDirectory
@@ -110,12 +115,6 @@ class EvaluatePlacement:
         if self.json:
             print_json({"run_dir": folder, **summary})
         return ExitCode.DONE
-
-
-def flat_config(config: Any) -> dict[str, Any]:
-    """A configuration that holds a workload, as one level of fields."""
-    fields = asdict(config)
-    return {**fields.pop("workload"), **fields}
 
 
 def evaluate_into(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:

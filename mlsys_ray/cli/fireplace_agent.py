@@ -1,18 +1,18 @@
-"""The command `mlsys-ray fireplace agent`."""
+"""The commands `mlsys-ray fireplace agent` and `mlsys-ray fireplace agents`."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import arg
 
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
-from mlsys_ray.cli.fireplace import flat_config
 from mlsys_ray.cluster.agents.config import AgentConfig
 from mlsys_ray.exit_codes import ExitCode
+from mlsys_ray.fireplace.config import flat_config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +24,6 @@ class TrainAgent:
     """
 
     agent: Annotated[AgentConfig, arg(name="")]
-    test_vms: int = 20_000
-    """VMs of the held-out trace [VMs]."""
     restore: Path | None = None
     """Run directory of an agent trained before."""
     run_dir: Path | None = None
@@ -36,45 +34,88 @@ class TrainAgent:
     """Print the scores as JSON on stdout, too."""
 
     def run(self) -> ExitCode:
-        """Train, save, restore and score."""
+        """Train, save, restore and score; or restore and score."""
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.cluster.session import ray_session
 
         folder = self.run_dir or default_run_path("fireplace-agent")
-        config = {**flat_config(self.agent), "test_vms": self.test_vms}
-        with ExitStack() as stack:
-            with usage_errors():
+        with ray_session(self.address) as description, ExitStack() as stack, usage_errors():
+            from mlsys_ray.cluster.agents.study import run_agent, score_agent
+            from mlsys_ray.cluster.agents.training import CHECKPOINT
+
+            say(description)
+            if self.restore:
+                scores = score_agent(self.agent, self.restore / CHECKPOINT)
+            else:
+                say(f"run directory: {folder}")
                 run = stack.enter_context(
-                    RunDirectory.create(folder, config, experiment="fireplace-agent")
+                    RunDirectory.create(
+                        folder, flat_config(self.agent), experiment="fireplace-agent"
+                    )
                 )
-            say(f"run directory: {folder}")
-            with ray_session(self.address) as description, usage_errors():
-                say(description)
-                scores = run_agent(self.agent, folder, self.restore, self.test_vms, run.log)
-            run.save_table("PAR on a held-out trace", scores)
-            run.finish({f"par_{row['policy']}": row["par"] for row in scores})
-        print_table(scores, title=f"{self.agent.workload.trace}, {self.test_vms} VMs")
+                scores = run_agent(run, self.agent, run.log)
+        print_table(scores, title=f"{self.agent.workload.trace}, PAR on a held-out trace")
         if self.json:
-            print_json({"run_dir": folder, "policies": scores})
+            print_json({"run_dir": self.restore or folder, "policies": scores})
         return ExitCode.DONE
 
 
-def run_agent(
-    config: AgentConfig, folder: Path, restore: Path | None, test_vms: int, log: Any
-) -> list[dict[str, Any]]:
-    """Train or restore an agent; its PAR on a held-out trace beside those of two policies."""
-    from mlsys_ray.cluster.agents.training import CHECKPOINT, AgentPolicy, history, train_agent
-    from mlsys_ray.fireplace.policies.certainty_equivalent import CertaintyEquivalentPolicy
-    from mlsys_ray.fireplace.policies.mixture import MixturePolicy
-    from mlsys_ray.fireplace.workload import make_workload
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareAgents:
+    """Train several RLlib agents for the same time with Ray Tune, and compare them.
 
-    checkpoint = restore / CHECKPOINT if restore else train_agent(config, folder, log)
-    statistics = history(config)
-    workload = make_workload(config.workload, "test", 0, test_vms)
-    policies = (
-        AgentPolicy(config.algorithm, checkpoint, statistics),
-        CertaintyEquivalentPolicy(statistics),
-        MixturePolicy("telemetry_since", {"telemetry": 1.0, "since": 0.4}),
-        MixturePolicy("least_requested", {"requested": 1.0}, largest=True),
-    )
-    return [{"policy": policy.name, "par": workload.par(policy)} for policy in policies]
+    Each trial takes one CPU. Given the same run directory again, only what is missing is run.
+    """
+
+    agent: Annotated[AgentConfig, arg(name="")]
+    algorithms: tuple[str, ...] = ()
+    """Axis of algorithm."""
+    seeds: tuple[int, ...] = ()
+    """Axis of seed."""
+    learning_rates: tuple[float, ...] = ()
+    """Axis of learning_rate."""
+    run_dir: Path | None = None
+    """Folder of the study; by default a new one under runs/. On several nodes it must be on a disk
+    that all of them share."""
+    address: str | None = None
+    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
+    json: bool = False
+    """Print the table as JSON on stdout, too."""
+
+    def run(self) -> ExitCode:
+        """Run what is missing, then write the table and the report."""
+        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
+        from mlsys_ray.cluster.session import ray_session
+        from mlsys_ray.report.html import write_report
+
+        folder = self.run_dir or default_run_path("fireplace-agents")
+        axes = {
+            "algorithms": self.algorithms,
+            "seeds": self.seeds,
+            "learning_rates": self.learning_rates,
+        }
+        with ray_session(self.address) as description, ExitStack() as stack:
+            from mlsys_ray.cluster.agents.study import expand, run_study
+
+            say(description)
+            with usage_errors():
+                configs = expand(self.agent, self.algorithms, self.seeds, self.learning_rates)
+                run = stack.enter_context(
+                    RunDirectory.create(
+                        folder,
+                        {**flat_config(self.agent), **axes},
+                        experiment="fireplace-agents",
+                        resume=True,
+                    )
+                )
+            say(f"study: {folder}, {len(configs)} trials")
+            table = run_study(configs, folder / "trials")
+            run.save_table("PAR on a held-out trace", table)
+            failed = sum(row["par"] is None for row in table)
+            run.finish({"trials": len(table), "failed": failed})
+        report = write_report([folder], folder / "report.html")
+        print_table(table)
+        say(f"report: {report.path}")
+        if self.json:
+            print_json(table)
+        return ExitCode.SOME_TRIALS_FAILED if failed else ExitCode.DONE

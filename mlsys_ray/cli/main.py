@@ -22,7 +22,7 @@ from mlsys_ray.cli.demo import Demo
 from mlsys_ray.cli.doctor import Doctor
 from mlsys_ray.cli.fetch import Fetch
 from mlsys_ray.cli.fireplace import EvaluatePlacement, TrainPlacement
-from mlsys_ray.cli.fireplace_agent import TrainAgent
+from mlsys_ray.cli.fireplace_agent import CompareAgents, TrainAgent
 from mlsys_ray.cli.fireplace_trace import DescribeTrace
 from mlsys_ray.cli.report import Compare, Report
 from mlsys_ray.cli.reproduce import Reproduce
@@ -40,6 +40,7 @@ Fireplace = (
     | Annotated[TrainPlacement, subcommand("train")]
     | Annotated[DescribeTrace, subcommand("trace")]
     | Annotated[TrainAgent, subcommand("agent")]
+    | Annotated[CompareAgents, subcommand("agents")]
 )
 AnyCommand = (
     Annotated[Demo, subcommand("demo")]

@@ -46,7 +46,8 @@ class Reproduce:
         from mlsys_ray.byzshield.paper.distortion import reproduce_distortion
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.cluster.session import ray_session
-        from mlsys_ray.cluster.sweep import recorded, run_trials
+        from mlsys_ray.cluster.sweep import run_trials, sweep_path
+        from mlsys_ray.cluster.trials import recorded
         from mlsys_ray.report.html import write_report
 
         folder = self.run_dir or default_run_path(f"byzshield-reproduce-{self.scale}")
@@ -73,7 +74,7 @@ class Reproduce:
                     say(description)
                     run_trials(trials, folder / "trials", self.data_dir)
             runs = {
-                series: [recorded(folder / "trials", config) for config in several]
+                series: [recorded(sweep_path(folder / "trials", config)) for config in several]
                 for series, several in configs.items()
             }
             accuracy = [_row(series, found) for series, found in runs.items()]

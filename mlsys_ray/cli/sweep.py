@@ -55,7 +55,8 @@ class Sweep:
         """Run what is missing, then write the table, the plots and the report."""
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.cluster.session import ray_session
-        from mlsys_ray.cluster.sweep import expand, recorded, run_trials
+        from mlsys_ray.cluster.sweep import expand, run_trials, sweep_path
+        from mlsys_ray.cluster.trials import recorded
         from mlsys_ray.report.html import write_report
 
         with usage_errors():
@@ -71,7 +72,7 @@ class Sweep:
             with ray_session(self.address) as description:
                 say(description)
                 run_trials(configs, folder / "trials", self.data_dir)
-            found = [recorded(folder / "trials", config) for config in configs]
+            found = [recorded(sweep_path(folder / "trials", config)) for config in configs]
             runs = [trial for trial in found if trial is not None]
             table = best_rates(runs)
             run.save_table("accuracy", table + [_refusal(*item) for item in refused])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,3 +99,9 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if self.num_seeds < 1:
             raise ValueError(f"num_seeds is {self.num_seeds}; it must be at least 1")
+
+
+def flat_config(config: Any) -> dict[str, Any]:
+    """A configuration that holds a workload, as one level of fields."""
+    fields = asdict(config)
+    return {**fields.pop("workload"), **fields}
