@@ -38,6 +38,10 @@ CHECKPOINT = "checkpoint"
 MODULE_FOLDER = Path("learner_group", "learner", "rl_module", "default_policy")
 HISTORY_VMS = 40_000
 RECORDED_EPISODES = 8
+PIECE = 50
+"""Steps of the pieces that recorded episodes are cut into."""
+PIECES_READ = 10
+OFFLINE_BATCH = PIECE * PIECES_READ
 FILLING = 4.0
 """VMs of the warm-up, in mean numbers of VMs alive."""
 
@@ -137,9 +141,13 @@ def _algorithm_config(config: AgentConfig, folder: Path) -> AlgorithmConfig:
             .offline_data(
                 input_=[str((folder / "episodes").absolute())],
                 input_read_episodes=True,
-                dataset_num_iters_per_learner=200,
+                # A read gives one update; a pass over all of them is one pipeline of seconds.
+                input_read_batch_size=PIECES_READ,
+                dataset_num_iters_per_learner=_num_pieces(config) // PIECES_READ,
+                # One reader: by default there are two, and Ray waits for a CPU for each.
+                map_batches_kwargs={"concurrency": 1, "num_cpus": 0},
             )
-            .training(train_batch_size_per_learner=512, **options)
+            .training(train_batch_size_per_learner=OFFLINE_BATCH, **options)
         )
     result = result.environment(ENV_NAME).env_runners(num_env_runners=0, num_envs_per_env_runner=4)
     if config.algorithm == "ppo":
@@ -170,7 +178,7 @@ def record_expert(config: AgentConfig, folder: Path) -> None:
 
     statistics = history(config)
     warm_up = int(FILLING * config.workload.alive)
-    states = []
+    pieces = []
     for number in range(RECORDED_EPISODES):
         trace = make_trace(config.workload, "train", 1 + number, warm_up + config.episode_vms)
         capacity = equal_machines(trace, config.workload.num_pms)
@@ -181,19 +189,26 @@ def record_expert(config: AgentConfig, folder: Path) -> None:
         observation, _ = env.reset(seed=0)
         for move in moves[:warm_up]:
             observation, _, _, _, _ = env.step(move)
-        episode = SingleAgentEpisode(
-            observation_space=env.observation_space, action_space=env.action_space
-        )
-        episode.add_env_reset(observation)
-        for move in moves[warm_up:]:
-            observation, reward, terminated, truncated, _ = env.step(move)
-            episode.add_env_step(
-                observation, np.int64(move), reward, terminated=terminated, truncated=truncated
+        moves = moves[warm_up:]
+        for start in range(0, len(moves) - PIECE + 1, PIECE):
+            episode = SingleAgentEpisode(
+                observation_space=env.observation_space, action_space=env.action_space
             )
-        packed = msgpack.packb(episode.to_numpy().get_state(), default=msgpack_numpy.encode)
-        states.append(packed)
+            episode.add_env_reset(observation)
+            for step, move in enumerate(moves[start : start + PIECE], 1):
+                observation, reward, terminated, _, _ = env.step(move)
+                truncated = step == PIECE and not terminated
+                episode.add_env_step(
+                    observation, np.int64(move), reward, terminated=terminated, truncated=truncated
+                )
+            state = episode.to_numpy().get_state()
+            pieces.append(msgpack.packb(state, default=msgpack_numpy.encode))
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame({"item": states}).to_parquet(folder / "episodes.parquet")
+    pd.DataFrame({"item": pieces}).to_parquet(folder / "episodes.parquet")
+
+
+def _num_pieces(config: AgentConfig) -> int:
+    return max(RECORDED_EPISODES * (config.episode_vms // PIECE), PIECES_READ)
 
 
 class AgentPolicy(Policy):

@@ -62,7 +62,7 @@ class PotentialWeights:
     horizon: tuple[float, ...] = (1.0,) * NUM_HORIZONS
     resource: tuple[float, ...] = (1.0,)
     steepness: float = 5.0
-    residual: tuple[float, ...] = (0.5, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+    residual: tuple[float, ...] = (1.3, 1.3, 1.0, 0.8, 0.5, 0.2, 0.0)
     request: float = 0.0
 
     def __post_init__(self) -> None:
