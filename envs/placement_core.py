@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.metrics import peak_to_average
 from mlsys_ray.fireplace.policies.certainty_equivalent import (
     Potential,
@@ -187,7 +187,7 @@ def _nothing_known(trace: Trace) -> Statistics:
     )
 
 
-@njit(cache=True)
+@compiled()
 def to_arrival(
     state: State, trace: TraceArrays, forecast: Forecast, potential: Potential, means: Means
 ) -> int:
@@ -211,7 +211,7 @@ def to_arrival(
                 count_request(means, state, trace, index, pm, -1.0)
 
 
-@njit(cache=True)
+@compiled()
 def place_vm(
     state: State,
     trace: TraceArrays,
@@ -229,7 +229,7 @@ def place_vm(
         count_request(means, state, trace, vm, pm, 1.0)
 
 
-@njit(cache=True)
+@compiled()
 def admits_anywhere(state: State, trace: TraceArrays, vm: int) -> bool:
     """Whether some PM admits a VM."""
     for pm in range(len(state.capacity)):  # noqa: SIM110, numba compiles no generator
@@ -238,7 +238,7 @@ def admits_anywhere(state: State, trace: TraceArrays, vm: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@compiled()
 def _warm_up(
     state: State,
     trace: TraceArrays,
@@ -260,7 +260,7 @@ def _warm_up(
         place_vm(state, trace, forecast, potential, means, vm, best)
 
 
-@njit(cache=True)
+@compiled()
 def observe(
     state: State,
     trace: TraceArrays,

@@ -8,8 +8,8 @@ design, in the sense of the paper's abstract: the true future is known once the 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.fireplace import Decisions
 from mlsys_ray.fireplace.simulator import State
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
@@ -41,7 +41,7 @@ def counterfactual_regret(
     return costs - costs.min(axis=1, keepdims=True)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _costs(
     state: State,
     trace: TraceArrays,

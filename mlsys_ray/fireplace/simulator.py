@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def open_state(
     )
 
 
-@njit(cache=True)
+@compiled()
 def next_event(state: State, trace: TraceArrays) -> tuple[int, int]:
     """Take the next event: its kind, and the tick or the VM it is of.
 
@@ -130,7 +130,7 @@ def next_event(state: State, trace: TraceArrays) -> tuple[int, int]:
     return ARRIVAL, arrival
 
 
-@njit(cache=True)
+@compiled()
 def open_tick(state: State, trace: TraceArrays) -> None:
     """Telemetry moves on by a tick; what happened since is counted anew."""
     covered = state.clock[0] - state.telemetry_delay
@@ -156,7 +156,7 @@ def open_tick(state: State, trace: TraceArrays) -> None:
             state.departed[state.placement[vm]] += trace.request[vm]
 
 
-@njit(cache=True)
+@compiled()
 def remove(state: State, trace: TraceArrays, vm: int) -> int:
     """A VM ends; the PM it was on, -1 if it had been refused."""
     pm = state.placement[vm]
@@ -174,7 +174,7 @@ def remove(state: State, trace: TraceArrays, vm: int) -> int:
     return pm
 
 
-@njit(cache=True)
+@compiled()
 def place(state: State, trace: TraceArrays, vm: int, pm: int) -> None:
     """Put an arriving VM on a PM; its use is added to the PM's load over its whole life."""
     state.placement[vm] = pm
@@ -192,7 +192,7 @@ def place(state: State, trace: TraceArrays, vm: int, pm: int) -> None:
             state.load[first + position, pm, d] += trace.use[start + position, d]
 
 
-@njit(cache=True)
+@compiled()
 def fits(state: State, trace: TraceArrays, vm: int, pm: int) -> bool:
     """Whether a PM admits a VM: its requests and the VM's stay within what may be taken."""
     for d in range(state.capacity.shape[1]):

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.metrics import score
 from mlsys_ray.fireplace.simulator import NOT_PLACED
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
@@ -105,7 +105,7 @@ def mean_load(trace: Trace, capacity: np.ndarray) -> np.ndarray:
     return everywhere[:, 0] / capacity.sum(axis=0)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _descend(
     trace: TraceArrays,
     placement: np.ndarray,
@@ -156,12 +156,12 @@ def _descend(
                 _multiply(value[t, d], total[t], d, new, factor)
 
 
-@njit(cache=True)
+@compiled()
 def _growth(exponent: float) -> float:
     return np.exp(min(exponent, LARGEST_EXPONENT))
 
 
-@njit(cache=True)
+@compiled()
 def _multiply(value: np.ndarray, total: np.ndarray, d: int, pm: int, factor: float) -> None:
     """Multiply a PM's value; the sum is taken anew where the difference would cancel it out."""
     change = value[pm] * (factor - 1.0)
@@ -171,7 +171,7 @@ def _multiply(value: np.ndarray, total: np.ndarray, d: int, pm: int, factor: flo
         total[d] = value.sum()
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _add_costs(costs: np.ndarray, value: np.ndarray, weight: float) -> None:
     for p in range(len(costs)):
         costs[p] += value[p] * weight

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.base import Knowledge, Policy
 from mlsys_ray.fireplace.policies.forecast import (
     NUM_HORIZONS,
@@ -172,7 +172,7 @@ def open_potential(state: State, weights: PotentialWeights) -> Potential:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _run(state: State, trace: TraceArrays, forecast: Forecast, potential: Potential) -> None:
     scores = np.empty(len(state.capacity))
     while True:
@@ -197,7 +197,7 @@ def _run(state: State, trace: TraceArrays, forecast: Forecast, potential: Potent
                 renew_pm(potential, forecast, state, pm)
 
 
-@njit(cache=True)
+@compiled()
 def _least(state: State, trace: TraceArrays, vm: int, scores: np.ndarray) -> int:
     best = NOT_PLACED
     for pm in range(len(scores)):
@@ -206,7 +206,7 @@ def _least(state: State, trace: TraceArrays, vm: int, scores: np.ndarray) -> int
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _expected_load(
     potential: Potential, forecast: Forecast, state: State, pm: int, h: int, d: int
 ) -> float:
@@ -218,7 +218,7 @@ def _expected_load(
     return max(expected, 0.0) / state.capacity[pm, d]
 
 
-@njit(cache=True)
+@compiled()
 def renew(potential: Potential, forecast: Forecast, state: State) -> None:
     """Compute the potentials of all PMs anew, around the present cluster means."""
     pms, resources = state.capacity.shape
@@ -234,7 +234,7 @@ def renew(potential: Potential, forecast: Forecast, state: State) -> None:
         _revalue(potential, pm)
 
 
-@njit(cache=True)
+@compiled()
 def _revalue(potential: Potential, pm: int) -> None:
     for cell in range(len(potential.anchor)):
         excess = potential.load[pm, cell] / potential.anchor[cell] - 1.0
@@ -242,7 +242,7 @@ def _revalue(potential: Potential, pm: int) -> None:
         potential.value[pm, cell] = np.exp(exponent)
 
 
-@njit(cache=True)
+@compiled()
 def renew_pm(potential: Potential, forecast: Forecast, state: State, pm: int) -> None:
     """One PM's forecast has changed."""
     resources = state.capacity.shape[1]
@@ -255,7 +255,7 @@ def renew_pm(potential: Potential, forecast: Forecast, state: State, pm: int) ->
     _revalue(potential, pm)
 
 
-@njit(cache=True)
+@compiled()
 def score(
     potential: Potential,
     forecast: Forecast,
@@ -283,7 +283,7 @@ def score(
         scores[pm] = _dot(potential.value[pm], potential.growth[potential.kind[pm]])
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _dot(left: np.ndarray, right: np.ndarray) -> float:
     total = 0.0
     for cell in range(len(left)):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.base import Knowledge, Policy
 from mlsys_ray.fireplace.policies.certainty_equivalent import (
     Potential,
@@ -52,13 +52,13 @@ LARGEST_FEATURE = 3.0
 PER_RESOURCE = NUM_HORIZONS + 6
 
 
-@njit(cache=True)
+@compiled()
 def num_pm_features(num_resources: int) -> int:
     """Features of a PM: 13 of each resource, and its certainty-equivalent score."""
     return PER_RESOURCE * num_resources + 1
 
 
-@njit(cache=True)
+@compiled()
 def num_vm_features(num_resources: int) -> int:
     """Features of a VM: request and expected use, presence at each horizon, rest of the tick."""
     return 2 * num_resources + NUM_HORIZONS + 1
@@ -156,7 +156,7 @@ class Means(NamedTuple):
     requested: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _run(
     state: State,
     trace: TraceArrays,
@@ -221,7 +221,7 @@ def _run(
                 count_request(means, state, trace, index, pm, 1.0)
 
 
-@njit(cache=True)
+@compiled()
 def renew_means(means: Means, state: State) -> None:
     """A tick has begun, with new telemetry."""
     pms = len(state.capacity)
@@ -231,7 +231,7 @@ def renew_means(means: Means, state: State) -> None:
             means.telemetry[d] += state.telemetry[pm, d] / state.capacity[pm, d] / pms
 
 
-@njit(cache=True)
+@compiled()
 def count_request(
     means: Means, state: State, trace: TraceArrays, vm: int, pm: int, sign: float
 ) -> None:
@@ -241,7 +241,7 @@ def count_request(
         means.requested[d] += sign * part / len(state.capacity)
 
 
-@njit(cache=True)
+@compiled()
 def _list_best(
     state: State, trace: TraceArrays, vm: int, scores: np.ndarray, short_list: np.ndarray
 ) -> int:
@@ -259,7 +259,7 @@ def _list_best(
     return listed
 
 
-@njit(cache=True)
+@compiled()
 def standardise(scores: np.ndarray, short_list: np.ndarray, listed: int, base: np.ndarray) -> None:
     """Write the standardised logarithms of the listed scores to `base`."""
     total, squares = 0.0, 0.0
@@ -274,12 +274,12 @@ def standardise(scores: np.ndarray, short_list: np.ndarray, listed: int, base: n
         base[place_in_list] = (base[place_in_list] - mean) / deviation
 
 
-@njit(cache=True)
+@compiled()
 def _clip(value: float) -> float:
     return min(max(value, -LARGEST_FEATURE), LARGEST_FEATURE)
 
 
-@njit(cache=True)
+@compiled()
 def describe_pm(
     forecast: Forecast,
     potential: Potential,
@@ -309,7 +309,7 @@ def describe_pm(
         position += 6 + NUM_HORIZONS
 
 
-@njit(cache=True)
+@compiled()
 def describe_vm(
     forecast: Forecast,
     potential: Potential,
@@ -334,7 +334,7 @@ def describe_vm(
         features[position + 1 + h] = curve[h]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _rank(
     network: Network, pm_features: np.ndarray, vm_features: np.ndarray, base: np.ndarray
 ) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.simulator import State
 from mlsys_ray.fireplace.statistics import HORIZONS, NUM_RESTS, Statistics
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
@@ -71,7 +71,7 @@ def open_forecast(state: State, trace: Trace, statistics: Statistics) -> Forecas
     )
 
 
-@njit(cache=True)
+@compiled()
 def forecast_tick(forecast: Forecast, state: State, trace: TraceArrays) -> None:
     """A tick has begun: forecast anew from the ages, and learn the residual from telemetry."""
     tick = state.clock[0]
@@ -94,7 +94,7 @@ def forecast_tick(forecast: Forecast, state: State, trace: TraceArrays) -> None:
     forecast.known[slot] = 0.0
 
 
-@njit(cache=True)
+@compiled()
 def forecast_arrival(
     forecast: Forecast, state: State, trace: TraceArrays, vm: int, pm: int
 ) -> None:
@@ -109,7 +109,7 @@ def forecast_arrival(
             forecast.load[pm, h, d] += forecast.mean[vm, d] * curve[h]
 
 
-@njit(cache=True)
+@compiled()
 def forecast_departure(
     forecast: Forecast, state: State, trace: TraceArrays, vm: int, pm: int
 ) -> None:
@@ -135,7 +135,7 @@ def forecast_departure(
             forecast.load[pm, h, d] -= mean * curve[h]
 
 
-@njit(cache=True)
+@compiled()
 def arrival_curve(forecast: Forecast, state: State, trace: TraceArrays, vm: int) -> np.ndarray:
     """Expected presence `[H]` of a VM that arrives in the present tick."""
     rest = state.clock[0] + 1 - trace.arrival[vm] / trace.tick
@@ -143,6 +143,6 @@ def arrival_curve(forecast: Forecast, state: State, trace: TraceArrays, vm: int)
     return forecast.first_presence[forecast.row[vm], rest_bin]
 
 
-@njit(cache=True)
+@compiled()
 def _age_bin(forecast: Forecast, age: float) -> int:
     return int(np.searchsorted(forecast.ages, age, side="right")) - 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.base import Knowledge, Policy
 from mlsys_ray.fireplace.simulator import (
     ARRIVAL,
@@ -102,7 +102,7 @@ class Learned(NamedTuple):
     departed: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _run(
     state: State,
     trace: TraceArrays,
@@ -136,7 +136,7 @@ def _run(
                 learned.since[pm] += learned.expected_use[index]
 
 
-@njit(cache=True)
+@compiled()
 def _choose(
     state: State,
     trace: TraceArrays,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from numba import njit
 
+from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.base import Policy
 from mlsys_ray.fireplace.simulator import (
     ARRIVAL,
@@ -50,7 +50,7 @@ class RulePolicy(Policy):
         _run(state, trace.arrays, self._code, np.random.default_rng(seed))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _run(state: State, trace: TraceArrays, rule: int, rng: np.random.Generator) -> None:
     cursor = 0
     while True:
@@ -68,7 +68,7 @@ def _run(state: State, trace: TraceArrays, rule: int, rng: np.random.Generator) 
                 cursor = pm + 1
 
 
-@njit(cache=True)
+@compiled()
 def _choose(
     state: State, trace: TraceArrays, vm: int, rule: int, cursor: int, rng: np.random.Generator
 ) -> int:
@@ -89,7 +89,7 @@ def _choose(
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _scan(state: State, trace: TraceArrays, vm: int, order: np.ndarray) -> int:
     for pm in order:
         if fits(state, trace, vm, pm):
@@ -97,7 +97,7 @@ def _scan(state: State, trace: TraceArrays, vm: int, order: np.ndarray) -> int:
     return NOT_PLACED
 
 
-@njit(cache=True)
+@compiled()
 def _power_of_two(state: State, trace: TraceArrays, vm: int, rng: np.random.Generator) -> int:
     best, best_fill, found = NOT_PLACED, np.inf, 0
     for pm in rng.permutation(len(state.capacity)):
@@ -111,7 +111,7 @@ def _power_of_two(state: State, trace: TraceArrays, vm: int, rng: np.random.Gene
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _filled(state: State, pm: int) -> float:
     largest = 0.0
     for d in range(state.capacity.shape[1]):
@@ -119,7 +119,7 @@ def _filled(state: State, pm: int) -> float:
     return largest
 
 
-@njit(cache=True)
+@compiled()
 def _dot_product(state: State, trace: TraceArrays, vm: int, pm: int) -> float:
     total = 0.0
     for d in range(state.capacity.shape[1]):

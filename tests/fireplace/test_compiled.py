@@ -1,0 +1,50 @@
+"""What is cached of compiled code is renewed when a function it calls changes elsewhere."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlsys_ray
+
+CODE = """
+import numpy as np
+from mlsys_ray.fireplace.metrics import score
+from mlsys_ray.fireplace.policies.rules import RulePolicy
+from mlsys_ray.fireplace.simulator import simulate
+from mlsys_ray.fireplace.traces.microvm import microvm
+trace = microvm(num_vms=200, alive=20, num_functions=5)
+run = simulate(trace, np.tile(trace.peak_request, (2, 1)), RulePolicy("first_fit"))
+print(int((run.placement >= 0).sum()))
+"""
+
+
+def test_a_change_in_another_file_is_seen(tmp_path):
+    package = Path(mlsys_ray.__file__).parent
+    for name in ("mlsys_ray", "envs"):
+        shutil.copytree(
+            package.parent / name,
+            tmp_path / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+
+    def placed():
+        output = subprocess.run(
+            [sys.executable, "-c", CODE],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        return int(output.stdout)
+
+    assert placed() == 200
+    simulator = tmp_path / "mlsys_ray" / "fireplace" / "simulator.py"
+    text = simulator.read_text()
+    changed = text.replace("> room:\n            return False", "> room:\n            return True")
+    changed = changed.replace("    return True\n\n\n@dataclass", "    return False\n\n\n@dataclass")
+    assert changed != text
+    simulator.write_text(changed)
+    assert placed() == 0
