@@ -17,9 +17,12 @@ import pandas as pd
 from mlsys_ray.cluster.atomic import atomic_write
 from mlsys_ray.fireplace.config import EvaluationConfig
 from mlsys_ray.fireplace.evaluation import evaluate_one, policies_of, seeds_of, summarise
+from mlsys_ray.fireplace.hindsight.local_search import hindsight_search
 from mlsys_ray.fireplace.hindsight.rungs import rungs
 from mlsys_ray.fireplace.workload import make_workload
 
+SMALL = 200
+"""VMs of the trial run before the work is sent out."""
 Part = Literal["policies", "hindsight"]
 
 
@@ -43,7 +46,7 @@ def evaluate_on_ray(
     """
     import ray
 
-    policies_of(config)  # A mistake is told before any work is sent out.
+    _try_small(config)
     parts: list[Part] = ["policies", *(["hindsight"] if config.hindsight else [])]  # type: ignore[list-item]
     wanted = [(part, seed) for part in parts for seed in seeds_of(config.seed, config.num_seeds)]
     found = {key: _stored(folder, *key) for key in wanted}
@@ -60,6 +63,19 @@ def evaluate_on_ray(
     records = [r for (part, _), rs in found.items() if part == "policies" for r in rs or []]
     hindsight = [r for (part, _), rs in found.items() if part == "hindsight" for r in rs or []]
     return summarise(records, hindsight), records
+
+
+def _try_small(config: EvaluationConfig) -> None:
+    """Run everything on a few VMs.
+
+    A mistake is told before any work is sent out, and code is compiled once, not by every task at
+    the same time: numba's cache on disk does not stand several processes that fill it.
+    """
+    workload = make_workload(config.workload, "train", 0, SMALL)
+    for policy in policies_of(config):
+        workload.run(policy)
+    if config.hindsight:
+        hindsight_search(workload.trace, workload.capacity)
 
 
 def _compute(config: EvaluationConfig, part: Part, seed: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlsys_ray.cluster.agents.config import AgentConfig
-from mlsys_ray.cluster.agents.training import AgentPolicy, history, train_agent
+from mlsys_ray.cluster.agents.training import AgentPolicy, history, make_env, train_agent
 from mlsys_ray.cluster.run_directory import RunDirectory
 from mlsys_ray.cluster.run_reader import Run
 from mlsys_ray.cluster.trials import recorded, run_missing, trial_path
@@ -86,6 +86,8 @@ def run_study(configs: Sequence[AgentConfig], folder: Path) -> list[dict[str, An
         A row for each trial: algorithm, seed, learning rate and PAR of the agent (None if it
         failed) and of the policies beside it.
     """
+    # Code is compiled once; numba's cache on disk does not stand several processes that fill it.
+    make_env(configs[0]).reset(seed=0)
     trials = {study_path(folder, config): config for config in configs}
     run_missing(trials, run_trial)
     return [_row(config, recorded(path)) for path, config in trials.items()]
