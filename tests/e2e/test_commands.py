@@ -36,6 +36,12 @@ def run(*arguments, **options):
         ["byzshield"],
         ["byzshield", "train"],
         ["byzshield", "distortion"],
+        ["fireplace"],
+        ["fireplace", "trace"],
+        ["fireplace", "train"],
+        ["fireplace", "evaluate"],
+        ["fireplace", "agent"],
+        ["fireplace", "agents"],
     ],
 )
 def test_help(arguments):
