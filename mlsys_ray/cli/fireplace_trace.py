@@ -59,12 +59,12 @@ class DescribeTrace:
         folder = self.run_dir or default_run_path("fireplace-trace")
         with ExitStack() as stack:
             with usage_errors():
+                if self.convert and self.convert.suffix != ".parquet":
+                    raise ValueError(f"convert is {self.convert}; it must end in .parquet")
+                trace = self._trace()
                 run = stack.enter_context(
                     RunDirectory.create(folder, asdict(self), experiment="fireplace-trace")
                 )
-                trace = self._trace()
-                if self.convert and self.convert.suffix != ".parquet":
-                    raise ValueError(f"convert is {self.convert}; it must end in .parquet")
             description = describe(trace)
             run.save_plot("lives", lives(trace))
             run.save_plot("over time", over_time(trace))

@@ -53,17 +53,17 @@ def test_trace_is_described_converted_and_read_again(tmp_path):
 def test_mistakes_are_one_line_and_exit_status_2(tmp_path):
     broken = tmp_path / "broken.csv"
     broken.write_text("arrival,end,request_cpu\n0,1,1\n5,4,1\n")
-    for arguments, message in (
-        (["trace", broken], "end is not after arrival: 1 (lines 3)"),
-        (["trace", "nothing"], "source is 'nothing'; accepted: microvm"),
-        (["evaluate", "--policies", "best"], "policies best are unknown"),
-        (["evaluate", "--model", "mine"], "no model is shipped for 'mine'"),
-        (["train", "--num-pms", "0"], "num_pms is 0"),
-        (["agent", "--algorithm", "sac"], "algorithm is 'sac'"),
-    ):
-        result = run(
-            *arguments, *(["--run-dir", tmp_path / "run"] if arguments[0] != "agent" else [])
+    for number, (arguments, message) in enumerate(
+        (
+            (["trace", broken], "end is not after arrival: 1 (lines 3)"),
+            (["trace", "nothing"], "source is 'nothing'; accepted: microvm"),
+            (["evaluate", "--policies", "best"], "policies best are unknown"),
+            (["evaluate", "--model", "mine"], "no model is shipped for 'mine'"),
+            (["train", "--num-pms", "0"], "num_pms is 0"),
+            (["agent", "--algorithm", "sac"], "algorithm is 'sac'"),
         )
+    ):
+        result = run(*arguments, "--run-dir", tmp_path / str(number))
         assert result.returncode == 2, result.stderr
         assert message in result.stderr
         assert "Traceback" not in result.stderr
