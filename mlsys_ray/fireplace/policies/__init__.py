@@ -1,0 +1,1 @@
+"""Placement policies: one file a policy, their interface in `base.py`."""
