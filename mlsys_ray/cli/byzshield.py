@@ -57,9 +57,13 @@ def _workers(byzantine: list[int] | None) -> str:
 
 
 def _paper_symbols(row: dict[str, Any]) -> dict[str, Any]:
+    detected = {}
+    if "undetected_c_max" in row:
+        detected = {"c_max with detection": row["undetected_c_max"]}
     return {
         "q": row["byzantine"],
         "c_max": row["c_max"],
+        **detected,
         "ε": row["epsilon"],
         "ε baseline": row["baseline"],
         "ε FRC": row["frc"],
@@ -82,7 +86,10 @@ def _shown(summary: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distortion:
-    """How many files q Byzantine workers can distort at most, exactly."""
+    """How many files q Byzantine workers can distort at most, exactly.
+
+    For aspis also how many where clique detection leaves liars out.
+    """
 
     scheme: str = "mols"
     """Assignment code: affine, aspis, aspis_plus, baseline, frc (DETOX), mols, ramanujan1 or
@@ -108,6 +115,7 @@ class Distortion:
             raise UsageError("byzantine is empty, must be one number of workers or more")
         with usage_errors():
             from mlsys_ray.byzshield.assignment import make_assignment
+            from mlsys_ray.byzshield.detection import undetected_c_max
             from mlsys_ray.byzshield.distortion import distortion_row
 
             assignment = make_assignment(
@@ -116,10 +124,13 @@ class Distortion:
                 load=self.load,
                 replication=self.replication,
             )
-            rows = [
-                distortion_row(assignment, q, time_limit=self.time_limit, details=self.details)
+            rows: list[dict[str, Any]] = [
+                {**distortion_row(assignment, q, time_limit=self.time_limit, details=self.details)}
                 for q in self.byzantine
             ]
+            if self.scheme == "aspis":
+                for row in rows:
+                    row["undetected_c_max"] = undetected_c_max(row["byzantine"], row["replication"])
         one = rows[0]
         print_table(
             [_paper_symbols(row) for row in rows],

@@ -86,6 +86,16 @@ def test_distortion_prints_table_4_of_the_paper():
     assert "ramanujan2: K=25 workers" in result.stderr
 
 
+def test_distortion_of_aspis_with_and_without_detection():
+    """The rows of the Aspis paper for K = 15, r = 3 under ATT-2."""
+    options = ["--scheme", "aspis", "--num-workers", 15, "--replication", 3]
+    result = run("byzshield", "distortion", *options, "--byzantine", 2, 3, 4, "--json")
+    assert result.returncode == 0
+    rows = json.loads(result.stdout)
+    assert [row["undetected_c_max"] for row in rows] == [2, 10, 28]
+    assert all(row["c_max"] > row["undetected_c_max"] for row in rows)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
