@@ -16,7 +16,7 @@ from mlsys_ray.fireplace.policies.certainty_equivalent import (
     renew_pm,
     score,
 )
-from mlsys_ray.fireplace.policies.fireplace import (
+from mlsys_ray.fireplace.policies.features import (
     LARGEST_FEATURE,
     Means,
     count_request,

@@ -11,12 +11,11 @@ import numpy as np
 
 from mlsys_ray.fireplace.labels import counterfactual_regret
 from mlsys_ray.fireplace.policies.certainty_equivalent import PotentialWeights
+from mlsys_ray.fireplace.policies.features import num_pm_features, num_vm_features
 from mlsys_ray.fireplace.policies.fireplace import (
     Decisions,
     FirePlacePolicy,
     Network,
-    num_pm_features,
-    num_vm_features,
 )
 from mlsys_ray.fireplace.simulator import open_state
 from mlsys_ray.fireplace.statistics import Statistics

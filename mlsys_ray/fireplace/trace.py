@@ -177,18 +177,6 @@ class Trace:
         names = ("size " + " x ".join(f"2^{octave:g}" for octave in size) for size in sizes)
         return self.replaced(function=function.reshape(-1), functions=tuple(names))
 
-    def between(self, start: float, stop: float) -> Trace:
-        """The VMs that arrive in `[start, stop)` [s], their times counted from `start`.
-
-        Raises:
-            ValueError: no VM arrives then, or `start` is not a multiple of the tick.
-        """
-        if start % self.tick:
-            raise ValueError(f"start is {start} s; it must be a multiple of the tick {self.tick} s")
-        low, high = np.searchsorted(self.arrival, [start, stop])
-        chosen = self.slice(int(low), int(high))
-        return chosen.replaced(arrival=chosen.arrival - start, end=chosen.end - start)
-
     def slice(self, low: int, high: int) -> Trace:
         """The VMs `low` to `high - 1`, at their own times."""
         first, last = self.use_offset[low], self.use_offset[high]

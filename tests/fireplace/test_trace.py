@@ -72,17 +72,6 @@ def test_alive_against_a_count_by_moments(trace):
     np.testing.assert_allclose(trace.alive, alive.sum(axis=0).mean(axis=1), atol=1e-9)
 
 
-def test_between_is_counted_from_its_start():
-    part = make().between(20.0, 30.0)
-    assert part.arrival.tolist() == [5.0]
-    assert part.end.tolist() == [11.0]
-    assert part.functions == ("a", "b")
-    with pytest.raises(ValueError, match="multiple of the tick"):
-        make().between(5.0, 30.0)
-    with pytest.raises(ValueError, match="holds no VM"):
-        make().between(100.0, 200.0)
-
-
 def test_without_functions_sizes_are_the_functions():
     blind = make(request=[[1.0], [1.01], [4.0]]).without_functions()
     assert blind.function.tolist() == [0, 0, 1]

@@ -21,10 +21,18 @@ from mlsys_ray.fireplace.policies.certainty_equivalent import (
     renew_pm,
     score,
 )
+from mlsys_ray.fireplace.policies.features import (
+    Means,
+    count_request,
+    describe_pm,
+    describe_vm,
+    num_pm_features,
+    num_vm_features,
+    renew_means,
+    standardise,
+)
 from mlsys_ray.fireplace.policies.forecast import (
-    NUM_HORIZONS,
     Forecast,
-    arrival_curve,
     forecast_arrival,
     forecast_departure,
     forecast_tick,
@@ -48,20 +56,6 @@ from mlsys_ray.fireplace.trace import Trace, TraceArrays
 
 SHORT_LIST = 32
 """PMs of the best certainty-equivalent scores that the network ranks."""
-LARGEST_FEATURE = 3.0
-PER_RESOURCE = NUM_HORIZONS + 6
-
-
-@compiled()
-def num_pm_features(num_resources: int) -> int:
-    """Features of a PM: 13 of each resource, and its certainty-equivalent score."""
-    return PER_RESOURCE * num_resources + 1
-
-
-@compiled()
-def num_vm_features(num_resources: int) -> int:
-    """Features of a VM: request and expected use, presence at each horizon, rest of the tick."""
-    return 2 * num_resources + NUM_HORIZONS + 1
 
 
 class Network(NamedTuple):
@@ -149,13 +143,6 @@ class FirePlacePolicy(Policy):
         return decisions
 
 
-class Means(NamedTuple):
-    """Cluster means that features are relative to, float64 `[D]`, as parts of the capacity."""
-
-    telemetry: np.ndarray
-    requested: np.ndarray
-
-
 @compiled(nogil=True)
 def _run(
     state: State,
@@ -222,26 +209,6 @@ def _run(
 
 
 @compiled()
-def renew_means(means: Means, state: State) -> None:
-    """A tick has begun, with new telemetry."""
-    pms = len(state.capacity)
-    means.telemetry[:] = 0.0
-    for pm in range(pms):
-        for d in range(state.capacity.shape[1]):
-            means.telemetry[d] += state.telemetry[pm, d] / state.capacity[pm, d] / pms
-
-
-@compiled()
-def count_request(
-    means: Means, state: State, trace: TraceArrays, vm: int, pm: int, sign: float
-) -> None:
-    """A VM has come (sign 1) or gone (-1)."""
-    for d in range(state.capacity.shape[1]):
-        part = trace.request[vm, d] / state.capacity[pm, d]
-        means.requested[d] += sign * part / len(state.capacity)
-
-
-@compiled()
 def _list_best(
     state: State, trace: TraceArrays, vm: int, scores: np.ndarray, short_list: np.ndarray
 ) -> int:
@@ -257,81 +224,6 @@ def _list_best(
             short_list[listed] = pm
             listed += 1
     return listed
-
-
-@compiled()
-def standardise(scores: np.ndarray, short_list: np.ndarray, listed: int, base: np.ndarray) -> None:
-    """Write the standardised logarithms of the listed scores to `base`."""
-    total, squares = 0.0, 0.0
-    for place_in_list in range(listed):
-        value = np.log(max(scores[short_list[place_in_list]], 1e-30))
-        base[place_in_list] = value
-        total += value
-        squares += value * value
-    mean = total / listed
-    deviation = np.sqrt(max(squares / listed - mean * mean, 1e-12))
-    for place_in_list in range(listed):
-        base[place_in_list] = (base[place_in_list] - mean) / deviation
-
-
-@compiled()
-def _clip(value: float) -> float:
-    return min(max(value, -LARGEST_FEATURE), LARGEST_FEATURE)
-
-
-@compiled()
-def describe_pm(
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    state: State,
-    pm: int,
-    base: float,
-    features: np.ndarray,
-) -> None:
-    """Write the features of a PM; all but the first are relative to the cluster's means."""
-    pms, resources = state.capacity.shape
-    features[0] = _clip(base)
-    position = 1
-    for d in range(resources):
-        used = state.capacity[pm, d] * max(means.telemetry[d], 1e-9)
-        asked = state.capacity[pm, d] * max(means.requested[d], 1e-9)
-        features[position] = _clip(state.telemetry[pm, d] / used - 1.0)
-        features[position + 1] = _clip(state.average[pm, d] / used - 1.0)
-        features[position + 2] = _clip(forecast.residual[pm, d] / used)
-        features[position + 3] = _clip(np.sqrt(max(forecast.spread[pm, d], 0.0)) / used)
-        features[position + 4] = _clip(state.requested[pm, d] / asked - 1.0)
-        features[position + 5] = _clip(10.0 * state.since[pm, d] / asked)
-        for h in range(NUM_HORIZONS):
-            cell = h * resources + d
-            mean = max(potential.total[cell] / pms, 1e-12)
-            features[position + 6 + h] = _clip(potential.load[pm, cell] / mean - 1.0)
-        position += 6 + NUM_HORIZONS
-
-
-@compiled()
-def describe_vm(
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    state: State,
-    trace: TraceArrays,
-    vm: int,
-    features: np.ndarray,
-) -> None:
-    """Write the features of a VM; sizes are tenfold parts of what the mean PM holds."""
-    pms, resources = state.capacity.shape
-    for d in range(resources):
-        capacity = state.capacity[:, d].mean()
-        asked = capacity * max(means.requested[d], 1e-9)
-        used = capacity * max(potential.total[d] / pms, 1e-9)
-        features[2 * d] = _clip(10.0 * trace.request[vm, d] / asked)
-        features[2 * d + 1] = _clip(10.0 * forecast.mean[vm, d] / used)
-    position = 2 * resources
-    features[position] = state.clock[0] + 1 - trace.arrival[vm] / trace.tick
-    curve = arrival_curve(forecast, state, trace, vm)
-    for h in range(NUM_HORIZONS):
-        features[position + 1 + h] = curve[h]
 
 
 @compiled(fastmath=True)

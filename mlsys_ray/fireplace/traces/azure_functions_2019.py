@@ -38,13 +38,13 @@ def read_azure_functions_2019(
         rows.text(column)
     for minute in MINUTES:
         rows.number(minute, least=0)
-    table = rows._table
+    table = rows.table
     durations = _beside(path, "function_durations_percentiles", "durations", DURATIONS)
     memory = _beside(path, "app_memory_percentiles", "memory", ["AverageAllocatedMb"])
     of_function = durations.drop_duplicates("HashFunction").set_index("HashFunction")[DURATIONS]
     rows.refuse(~table["HashFunction"].isin(of_function.index), "has no row among the durations")
     broken = rows.close(skip_broken=skip_broken)
-    table = rows._table
+    table = rows.table
     counts = table[MINUTES].to_numpy(dtype=float).astype(np.int64)
     invoked, at = np.nonzero(counts)
     row, at = (np.repeat(index, counts[invoked, at]) for index in (invoked, at))
@@ -78,4 +78,4 @@ def _beside(path: Path, published: str, short: str, columns: list[str]) -> pd.Da
     for column in columns:
         rows.number(column, least=0)
     rows.close(skip_broken=False)
-    return rows._table
+    return rows.table

@@ -38,7 +38,7 @@ def read_azure_packing_2020(
         raise ValueError(f"{path} is no packing trace: {error}") from error
     rows = Rows(table, path, ("vmId", "tenantId", "starttime", "endtime", "core", "memory"))
     last = table[["starttime", "endtime"]].max(numeric_only=True).max()
-    rows._table["endtime"] = rows._table["endtime"].fillna(last)
+    rows.table["endtime"] = rows.table["endtime"].fillna(last)
     start = rows.number("starttime")
     end = rows.number("endtime")
     rows.refuse(end <= start.loc[end.index], "endtime is not after starttime")

@@ -32,7 +32,7 @@ def read_azure_vm(path: Path, *, tick: float = 300.0, skip_broken: bool = False)
     its deployment.
     """
     rows = Rows.read_csv(path, COLUMNS, header=False)
-    table = rows._table
+    table = rows.table
     table["vmcorecountbucket"] = table["vmcorecountbucket"].replace(">24", "30")
     table["vmmemorybucket"] = table["vmmemorybucket"].replace(">64", "70")
     created = rows.number("vmcreated", least=0)

@@ -24,7 +24,7 @@ def read_huawei_east_1(path: Path, *, tick: float = 300.0, skip_broken: bool = F
     rows.refuse(~kind.isin([CREATION, DELETION]), "type is neither 0 nor 1")
     rows.number("cpu", above=0)
     rows.number("memory", above=0)
-    table = rows._table
+    table = rows.table
     created = table[table["type"].astype(float) == CREATION]
     deleted = table[table["type"].astype(float) == DELETION]
     for events, what in ((created, "created"), (deleted, "deleted")):

@@ -45,7 +45,7 @@ def read_planetlab(path: Path, *, tick: float = INTERVAL, skip_broken: bool = Fa
     if INTERVAL % tick and tick % INTERVAL:
         raise ValueError(f"tick is {tick} s; it must divide 300 s or be a multiple of it")
     use, rows = read_planetlab_use(path, skip_broken=skip_broken)
-    table = rows._table
+    table = rows.table
     days = np.unique(table["day"], return_inverse=True)[1]
     order = np.argsort(days, kind="stable")
     arrival = days[order] * SAMPLES * INTERVAL

@@ -45,6 +45,10 @@ class Rows:
         source: file, for errors.
         columns: that must be there.
 
+    Attributes:
+        table: the rows left, by line.
+        broken: those set aside.
+
     Raises:
         ValueError: a column is missing, or there is no row.
     """
@@ -59,7 +63,7 @@ class Rows:
             raise ValueError(f"{source} holds no row")
         self.source = source
         self.broken = Broken()
-        self._table = table.set_axis(np.arange(len(table)) + 2, axis=0)
+        self.table = table.set_axis(np.arange(len(table)) + 2, axis=0)
 
     @classmethod
     def read_csv(cls, path: Path, columns: Sequence[str], header: bool = True) -> Rows:
@@ -77,34 +81,34 @@ class Rows:
             raise ValueError(f"{path} is no CSV file: {error}") from error
         rows = cls(table, path, columns)
         if not header:
-            rows._table.index -= 1
+            rows.table.index -= 1
         return rows
 
     def number(self, column: str, *, least: float = -np.inf, above: float = -np.inf) -> pd.Series:
         """A column as float64; rows where it is no finite number in range are broken."""
-        values = pd.to_numeric(self._table[column], errors="coerce").astype(float)
+        values = pd.to_numeric(self.table[column], errors="coerce").astype(float)
         finite = pd.Series(np.isfinite(values), values.index)
         self.refuse(~finite, f"{column} is not a number")
         wanted = f"at least {least:g}" if np.isfinite(least) else f"above {above:g}"
         self.refuse(finite & ~((values >= least) & (values > above)), f"{column} is not {wanted}")
-        return values.loc[self._table.index]
+        return values.loc[self.table.index]
 
     def text(self, column: str) -> pd.Series:
         """A column as it is; rows where it is empty are broken."""
-        self.refuse(self._table[column].isna(), f"{column} is empty")
-        return self._table[column]
+        self.refuse(self.table[column].isna(), f"{column} is empty")
+        return self.table[column]
 
     def refuse(self, rows: pd.Series[bool], reason: str) -> None:
         """Set rows aside, bool by line; lines that are set aside already are skipped."""
-        lines = [line for line in rows.index[rows] if line in self._table.index]
+        lines = [line for line in rows.index[rows] if line in self.table.index]
         if lines:
             self.broken.lines.setdefault(reason, []).extend(lines)
-            self._table = self._table.drop(index=lines)
+            self.table = self.table.drop(index=lines)
 
     @property
     def index(self) -> pd.Index:
         """Lines of the rows left."""
-        return self._table.index
+        return self.table.index
 
     def close(self, *, skip_broken: bool) -> Broken:
         """End the reading.
@@ -117,6 +121,6 @@ class Rows:
                 f"{self.source} has {self.broken.count} broken rows: {self.broken};"
                 " they can be skipped by skip_broken"
             )
-        if self._table.empty:
+        if self.table.empty:
             raise ValueError(f"{self.source}: every row is broken: {self.broken}")
         return self.broken

@@ -60,7 +60,7 @@ def _read_rows(
     skip_broken: bool,
     functions: list[str] | None = None,
 ) -> ReadTrace:
-    columns = [str(column) for column in rows._table.columns]
+    columns = [str(column) for column in rows.table.columns]
     resources = [column[8:] for column in columns if column.startswith("request_")]
     if not resources:
         raise ValueError(f"{rows.source} has no column request_<resource>; it has {columns}")
@@ -69,16 +69,16 @@ def _read_rows(
     rows.refuse(end <= arrival.loc[end.index], "end is not after arrival")
     request = {resource: rows.number(f"request_{resource}", above=0) for resource in resources}
     given = [resource for resource in resources if f"use_{resource}" in columns]
-    listed = [r for r in given if rows._table[f"use_{r}"].map(np.ndim).eq(1).all()]
+    listed = [r for r in given if rows.table[f"use_{r}"].map(np.ndim).eq(1).all()]
     for resource in given:
         if resource not in listed:
             rows.number(f"use_{resource}", least=0)
             continue
-        series = rows._table[f"use_{resource}"]
+        series = rows.table[f"use_{resource}"]
         wanted = ticks_touched(arrival[series.index].to_numpy(), end[series.index].to_numpy(), tick)
         rows.refuse(series.map(len) != wanted, f"use_{resource} does not span the VM's ticks")
     broken = rows.close(skip_broken=skip_broken)
-    table = rows._table.iloc[np.argsort(arrival[rows.index].to_numpy(), kind="stable")]
+    table = rows.table.iloc[np.argsort(arrival[rows.index].to_numpy(), kind="stable")]
     order = table.index
     begin, until = arrival[order].to_numpy(), end[order].to_numpy()
     requests = np.stack([request[resource][order] for resource in resources], axis=1)
