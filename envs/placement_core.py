@@ -8,46 +8,17 @@ import numpy as np
 
 from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.metrics import peak_to_average
-from mlsys_ray.fireplace.policies.certainty_equivalent import (
-    Potential,
-    PotentialWeights,
-    open_potential,
-    renew,
-    renew_pm,
-    score,
-)
 from mlsys_ray.fireplace.policies.features import (
     LARGEST_FEATURE,
-    Means,
-    count_request,
     describe_pm,
     describe_vm,
     num_pm_features,
     num_vm_features,
-    renew_means,
     standardise,
 )
-from mlsys_ray.fireplace.policies.forecast import (
-    Forecast,
-    forecast_arrival,
-    forecast_departure,
-    forecast_tick,
-    open_forecast,
-)
-from mlsys_ray.fireplace.simulator import (
-    ARRIVAL,
-    DEPARTURE,
-    END,
-    NOT_PLACED,
-    TICK,
-    State,
-    fits,
-    next_event,
-    open_state,
-    open_tick,
-    place,
-    remove,
-)
+from mlsys_ray.fireplace.policies.potential import PotentialWeights, score
+from mlsys_ray.fireplace.policies.tracker import Tracker, open_tracker, place_vm, to_arrival
+from mlsys_ray.fireplace.simulator import NOT_PLACED, State, fits, open_state
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
 
@@ -58,14 +29,6 @@ class Observation(NamedTuple):
     pms: np.ndarray
     vm: np.ndarray
     action_mask: np.ndarray
-
-
-class Tracker(NamedTuple):
-    """What follows a run to describe it: forecasts, potentials and cluster means."""
-
-    forecast: Forecast
-    potential: Potential
-    means: Means
 
 
 class PlacementCore:
@@ -94,11 +57,11 @@ class PlacementCore:
         self.state = open_state(
             trace, capacity, telemetry_delay=telemetry_delay, overcommit=overcommit
         )
-        self._tracker = open_tracker(self.state, trace, statistics)
+        self._tracker = plain_tracker(self.state, trace, statistics)
         self._excess: list[float] = []
         self.refused = 0
         self._vm = 0
-        _warm_up(self.state, self._trace, *self._tracker, warm_up_vms)
+        _warm_up(self.state, self._trace, self._tracker, warm_up_vms)
         self._first_tick = max(int(self.state.clock[0]), 0)
 
     @property
@@ -120,7 +83,7 @@ class PlacementCore:
             Minus the excess PAR of the ticks that have ended since, and whether the trace has.
         """
         tick = int(self.state.clock[0])
-        place_vm(self.state, self._trace, *self._tracker, self._vm, pm)
+        place_vm(self.state, self._trace, self._tracker, self._vm, pm)
         alive = self._advance()
         end = int(self.state.clock[0]) if alive else len(self.state.load)
         excess = self._excess_of(max(tick, self._first_tick), end)
@@ -141,7 +104,7 @@ class PlacementCore:
 
     def _advance(self) -> bool:
         while True:
-            self._vm = int(to_arrival(self.state, self._trace, *self._tracker))
+            self._vm = int(to_arrival(self.state, self._trace, self._tracker))
             if self._vm < 0:
                 return False
             if admits_anywhere(self.state, self._trace, self._vm):
@@ -150,17 +113,13 @@ class PlacementCore:
 
     def observe(self, observation: Observation) -> None:
         """Write what is known of the VM that waits."""
-        observe(self.state, self._trace, *self._tracker, self._vm, *observation)
+        observe(self.state, self._trace, self._tracker, self._vm, *observation)
 
 
-def open_tracker(state: State, trace: Trace, statistics: Statistics | None) -> Tracker:
+def plain_tracker(state: State, trace: Trace, statistics: Statistics | None) -> Tracker:
     """The tracker of an empty cluster; without statistics a VM uses its request and stays."""
-    resources = len(trace.resources)
-    return Tracker(
-        open_forecast(state, trace, statistics or _nothing_known(trace)),
-        open_potential(state, PotentialWeights()),
-        Means(np.zeros(resources), np.zeros(resources)),
-    )
+    known = statistics or _nothing_known(trace)
+    return open_tracker(state, trace, known, PotentialWeights())
 
 
 def feature_shapes(num_resources: int) -> tuple[int, int]:
@@ -188,48 +147,6 @@ def _nothing_known(trace: Trace) -> Statistics:
 
 
 @compiled()
-def to_arrival(
-    state: State, trace: TraceArrays, forecast: Forecast, potential: Potential, means: Means
-) -> int:
-    """Let time go on to the next arrival; its VM, -1 at the end of the trace."""
-    while True:
-        kind, index = next_event(state, trace)
-        if kind == ARRIVAL:
-            return index
-        if kind == END:
-            return -1
-        if kind == TICK:
-            open_tick(state, trace)
-            forecast_tick(forecast, state, trace)
-            renew(potential, forecast, state)
-            renew_means(means, state)
-        if kind == DEPARTURE:
-            pm = remove(state, trace, index)
-            if pm >= 0:
-                forecast_departure(forecast, state, trace, index, pm)
-                renew_pm(potential, forecast, state, pm)
-                count_request(means, state, trace, index, pm, -1.0)
-
-
-@compiled()
-def place_vm(
-    state: State,
-    trace: TraceArrays,
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    vm: int,
-    pm: int,
-) -> None:
-    """Place the VM that has arrived; -1 refuses it."""
-    place(state, trace, vm, pm)
-    if pm != NOT_PLACED:
-        forecast_arrival(forecast, state, trace, vm, pm)
-        renew_pm(potential, forecast, state, pm)
-        count_request(means, state, trace, vm, pm, 1.0)
-
-
-@compiled()
 def admits_anywhere(state: State, trace: TraceArrays, vm: int) -> bool:
     """Whether some PM admits a VM."""
     for pm in range(len(state.capacity)):  # noqa: SIM110, numba compiles no generator
@@ -242,14 +159,12 @@ def admits_anywhere(state: State, trace: TraceArrays, vm: int) -> bool:
 def _warm_up(
     state: State,
     trace: TraceArrays,
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
+    tracker: Tracker,
     num_vms: int,
 ) -> None:
     """Place VMs on the PM of the least requests, by the larger of the resources."""
     for _ in range(num_vms):
-        vm = to_arrival(state, trace, forecast, potential, means)
+        vm = to_arrival(state, trace, tracker)
         if vm < 0:
             return
         best, best_fill = NOT_PLACED, np.inf
@@ -257,16 +172,14 @@ def _warm_up(
             fill = (state.requested[pm] / state.capacity[pm]).max()
             if fill < best_fill and fits(state, trace, vm, pm):
                 best, best_fill = pm, fill
-        place_vm(state, trace, forecast, potential, means, vm, best)
+        place_vm(state, trace, tracker, vm, best)
 
 
 @compiled()
 def observe(
     state: State,
     trace: TraceArrays,
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
+    tracker: Tracker,
     vm: int,
     pms: np.ndarray,
     vm_features: np.ndarray,
@@ -276,9 +189,9 @@ def observe(
     count = len(state.capacity)
     scores = np.empty(count)
     base = np.empty(count, dtype=np.float32)
-    score(potential, forecast, state, trace, vm, scores)
+    score(tracker.potential, tracker.forecast, state, trace, vm, scores)
     standardise(scores, np.arange(count), count, base)
-    describe_vm(forecast, potential, means, state, trace, vm, vm_features)
+    describe_vm(tracker, state, trace, vm, vm_features)
     for pm in range(count):
-        describe_pm(forecast, potential, means, state, pm, base[pm], pms[pm])
+        describe_pm(tracker, state, pm, base[pm], pms[pm])
         action_mask[pm] = fits(state, trace, vm, pm)

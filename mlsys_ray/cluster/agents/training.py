@@ -16,14 +16,13 @@ from mlsys_ray.envs.placement_core import (
     admits_anywhere,
     feature_shapes,
     observe,
-    open_tracker,
-    place_vm,
-    to_arrival,
+    plain_tracker,
 )
 from mlsys_ray.envs.vm_placement import VMPlacementEnv
 from mlsys_ray.fireplace.machines import equal_machines
 from mlsys_ray.fireplace.policies.base import Knowledge, Policy
 from mlsys_ray.fireplace.policies.certainty_equivalent import CertaintyEquivalentPolicy
+from mlsys_ray.fireplace.policies.tracker import place_vm, to_arrival
 from mlsys_ray.fireplace.simulator import NOT_PLACED, State, simulate
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.trace import Trace
@@ -239,7 +238,7 @@ class AgentPolicy(Policy):
         """Place all VMs; see `Policy.run`. Nothing is random."""
         import torch
 
-        tracker = open_tracker(state, trace, self._statistics)
+        tracker = plain_tracker(state, trace, self._statistics)
         pm_features, vm_features = feature_shapes(len(trace.resources))
         observation = Observation(
             np.zeros((len(state.capacity), pm_features), dtype=np.float32),
@@ -252,11 +251,11 @@ class AgentPolicy(Policy):
         module: Any = self.module
         scorer = module.q_net if hasattr(module, "q_net") else module.policy
         with torch.no_grad():
-            while (vm := to_arrival(state, trace.arrays, *tracker)) >= 0:
+            while (vm := to_arrival(state, trace.arrays, tracker)) >= 0:
                 pm = NOT_PLACED
                 if admits_anywhere(state, trace.arrays, vm):
-                    observe(state, trace.arrays, *tracker, vm, *observation)
+                    observe(state, trace.arrays, tracker, vm, *observation)
                     scores = scorer(batch)[0]
                     scores[batch["action_mask"][0] == 0] = -torch.inf
                     pm = int(scores.argmax())
-                place_vm(state, trace.arrays, *tracker, vm, pm)
+                place_vm(state, trace.arrays, tracker, vm, pm)

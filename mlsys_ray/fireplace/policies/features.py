@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from mlsys_ray.fireplace.compiled import compiled
-from mlsys_ray.fireplace.policies.certainty_equivalent import Potential
-from mlsys_ray.fireplace.policies.forecast import NUM_HORIZONS, Forecast, arrival_curve
+from mlsys_ray.fireplace.policies.forecast import NUM_HORIZONS, arrival_curve
+from mlsys_ray.fireplace.policies.tracker import Tracker
 from mlsys_ray.fireplace.simulator import State
 from mlsys_ray.fireplace.trace import TraceArrays
 
@@ -26,33 +24,6 @@ def num_pm_features(num_resources: int) -> int:
 def num_vm_features(num_resources: int) -> int:
     """Features of a VM: request and expected use, presence at each horizon, rest of the tick."""
     return 2 * num_resources + NUM_HORIZONS + 1
-
-
-class Means(NamedTuple):
-    """Cluster means that features are relative to, float64 `[D]`, as parts of the capacity."""
-
-    telemetry: np.ndarray
-    requested: np.ndarray
-
-
-@compiled()
-def renew_means(means: Means, state: State) -> None:
-    """A tick has begun, with new telemetry."""
-    pms = len(state.capacity)
-    means.telemetry[:] = 0.0
-    for pm in range(pms):
-        for d in range(state.capacity.shape[1]):
-            means.telemetry[d] += state.telemetry[pm, d] / state.capacity[pm, d] / pms
-
-
-@compiled()
-def count_request(
-    means: Means, state: State, trace: TraceArrays, vm: int, pm: int, sign: float
-) -> None:
-    """A VM has come (sign 1) or gone (-1)."""
-    for d in range(state.capacity.shape[1]):
-        part = trace.request[vm, d] / state.capacity[pm, d]
-        means.requested[d] += sign * part / len(state.capacity)
 
 
 @compiled()
@@ -76,16 +47,9 @@ def _clip(value: float) -> float:
 
 
 @compiled()
-def describe_pm(
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    state: State,
-    pm: int,
-    base: float,
-    features: np.ndarray,
-) -> None:
+def describe_pm(tracker: Tracker, state: State, pm: int, base: float, features: np.ndarray) -> None:
     """Write the features of a PM; all but the first are relative to the cluster's means."""
+    forecast, potential, means = tracker
     pms, resources = state.capacity.shape
     features[0] = _clip(base)
     position = 1
@@ -107,15 +71,10 @@ def describe_pm(
 
 @compiled()
 def describe_vm(
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    state: State,
-    trace: TraceArrays,
-    vm: int,
-    features: np.ndarray,
+    tracker: Tracker, state: State, trace: TraceArrays, vm: int, features: np.ndarray
 ) -> None:
     """Write the features of a VM; sizes are tenfold parts of what the mean PM holds."""
+    forecast, potential, means = tracker
     pms, resources = state.capacity.shape
     for d in range(resources):
         capacity = state.capacity[:, d].mean()

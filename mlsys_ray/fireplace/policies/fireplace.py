@@ -13,44 +13,16 @@ import numpy as np
 
 from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.policies.base import Knowledge, Policy
-from mlsys_ray.fireplace.policies.certainty_equivalent import (
-    Potential,
-    PotentialWeights,
-    open_potential,
-    renew,
-    renew_pm,
-    score,
-)
 from mlsys_ray.fireplace.policies.features import (
-    Means,
-    count_request,
     describe_pm,
     describe_vm,
     num_pm_features,
     num_vm_features,
-    renew_means,
     standardise,
 )
-from mlsys_ray.fireplace.policies.forecast import (
-    Forecast,
-    forecast_arrival,
-    forecast_departure,
-    forecast_tick,
-    open_forecast,
-)
-from mlsys_ray.fireplace.simulator import (
-    ARRIVAL,
-    DEPARTURE,
-    END,
-    NOT_PLACED,
-    TICK,
-    State,
-    fits,
-    next_event,
-    open_tick,
-    place,
-    remove,
-)
+from mlsys_ray.fireplace.policies.potential import PotentialWeights, score
+from mlsys_ray.fireplace.policies.tracker import Tracker, open_tracker, place_vm, to_arrival
+from mlsys_ray.fireplace.simulator import NOT_PLACED, State, fits
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.trace import Trace, TraceArrays
 
@@ -136,22 +108,14 @@ class FirePlacePolicy(Policy):
             np.zeros((rows, num_vm_features(resources)), dtype=np.float32),
             np.zeros((rows, size), dtype=np.float32),
         )
-        forecast = open_forecast(state, trace, self.statistics)
-        potential = open_potential(state, self.weights)
-        means = Means(np.zeros(resources), np.zeros(resources))
-        _run(state, trace.arrays, forecast, potential, means, self.network, decisions)
+        tracker = open_tracker(state, trace, self.statistics, self.weights)
+        _run(state, trace.arrays, tracker, self.network, decisions)
         return decisions
 
 
 @compiled(nogil=True)
 def _run(
-    state: State,
-    trace: TraceArrays,
-    forecast: Forecast,
-    potential: Potential,
-    means: Means,
-    network: Network,
-    decisions: Decisions,
+    state: State, trace: TraceArrays, tracker: Tracker, network: Network, decisions: Decisions
 ) -> None:
     pms, resources = state.capacity.shape
     size = min(SHORT_LIST, pms)
@@ -161,51 +125,28 @@ def _run(
     pm_features = np.empty((size, num_pm_features(resources)), dtype=np.float32)
     vm_features = np.empty(num_vm_features(resources), dtype=np.float32)
     while True:
-        kind, index = next_event(state, trace)
-        if kind == END:
-            break
-        if kind == TICK:
-            open_tick(state, trace)
-            forecast_tick(forecast, state, trace)
-            renew(potential, forecast, state)
-            renew_means(means, state)
-        elif kind == DEPARTURE:
-            pm = remove(state, trace, index)
-            if pm >= 0:
-                forecast_departure(forecast, state, trace, index, pm)
-                renew_pm(potential, forecast, state, pm)
-                count_request(means, state, trace, index, pm, -1.0)
-        elif kind == ARRIVAL:
-            score(potential, forecast, state, trace, index, scores)
-            listed = _list_best(state, trace, index, scores, short_list)
-            pm = NOT_PLACED
-            if listed > 0:
-                standardise(scores, short_list, listed, base)
-                describe_vm(forecast, potential, means, state, trace, index, vm_features)
-                for place_in_list in range(listed):
-                    describe_pm(
-                        forecast,
-                        potential,
-                        means,
-                        state,
-                        short_list[place_in_list],
-                        base[place_in_list],
-                        pm_features[place_in_list],
-                    )
-                pm = short_list[_rank(network, pm_features[:listed], vm_features, base)]
-                if decisions.wanted[index]:
-                    row = decisions.num_recorded[0]
-                    decisions.num_recorded[0] += 1
-                    decisions.vm[row] = index
-                    decisions.short_list[row, :listed] = short_list[:listed]
-                    decisions.pm_features[row, :listed] = pm_features[:listed]
-                    decisions.vm_features[row] = vm_features
-                    decisions.base[row, :listed] = base[:listed]
-            place(state, trace, index, pm)
-            if pm >= 0:
-                forecast_arrival(forecast, state, trace, index, pm)
-                renew_pm(potential, forecast, state, pm)
-                count_request(means, state, trace, index, pm, 1.0)
+        vm = to_arrival(state, trace, tracker)
+        if vm < 0:
+            return
+        score(tracker.potential, tracker.forecast, state, trace, vm, scores)
+        listed = _list_best(state, trace, vm, scores, short_list)
+        if listed == 0:
+            place_vm(state, trace, tracker, vm, NOT_PLACED)
+            continue
+        standardise(scores, short_list, listed, base)
+        describe_vm(tracker, state, trace, vm, vm_features)
+        for row in range(listed):
+            describe_pm(tracker, state, short_list[row], base[row], pm_features[row])
+        if decisions.wanted[vm]:
+            row = decisions.num_recorded[0]
+            decisions.num_recorded[0] += 1
+            decisions.vm[row] = vm
+            decisions.short_list[row, :listed] = short_list[:listed]
+            decisions.pm_features[row, :listed] = pm_features[:listed]
+            decisions.vm_features[row] = vm_features
+            decisions.base[row, :listed] = base[:listed]
+        best = _rank(network, pm_features[:listed], vm_features, base)
+        place_vm(state, trace, tracker, vm, short_list[best])
 
 
 @compiled()
