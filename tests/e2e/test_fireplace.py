@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 
 def run(*arguments):
     command = [sys.executable, "-m", "mlsys_ray", "fireplace", *map(str, arguments)]
@@ -13,6 +15,7 @@ def run(*arguments):
 SMALL = ["--num-vms", 2000, "--num-pms", 5, "--alive-per-pm", 20]
 
 
+@pytest.mark.slow
 def test_train_then_evaluate(tmp_path):
     options = ["--evaluations", 4, "--tuning-vms", 500, "--rounds", 1, "--decisions", 100]
     trained = run("train", *SMALL, *options, "--run-dir", tmp_path / "model", "--json")
@@ -50,6 +53,7 @@ def test_trace_is_described_converted_and_read_again(tmp_path):
     assert one["vms"] == 500
 
 
+@pytest.mark.slow
 def test_mistakes_are_one_line_and_exit_status_2(tmp_path):
     broken = tmp_path / "broken.csv"
     broken.write_text("arrival,end,request_cpu\n0,1,1\n5,4,1\n")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mlsys_ray
 
 CODE = """
@@ -19,6 +21,7 @@ print(int((run.placement >= 0).sum()))
 """
 
 
+@pytest.mark.slow
 def test_a_change_in_another_file_is_seen(tmp_path):
     package = Path(mlsys_ray.__file__).parent
     for name in ("mlsys_ray", "envs"):

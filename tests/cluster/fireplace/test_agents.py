@@ -16,10 +16,11 @@ def config(algorithm, **changes):
     return AgentConfig(workload=WORKLOAD, algorithm=algorithm, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize(
     "algorithm",
-    ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "appo", "impala"))],
+    ["ppo", "dqn", "appo", "impala"],
 )
 def test_restored_agents_play(algorithm, tmp_path):
     from mlsys_ray.cluster.agents.training import AgentPolicy, history, train_agent
