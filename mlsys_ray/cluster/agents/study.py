@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mlsys_ray.cluster.agents.config import AgentConfig
+from mlsys_ray.cluster.agents.config import OFFLINE, AgentConfig
 from mlsys_ray.cluster.agents.training import AgentPolicy, history, make_env, train_agent
 from mlsys_ray.cluster.run_directory import RunDirectory
 from mlsys_ray.cluster.run_reader import Run
@@ -52,8 +52,14 @@ def expand(
     """All combinations of the axes around a base point; an empty axis keeps the base's value.
 
     Raises:
-        ValueError: a value is not accepted.
+        ValueError: a value is not accepted, or an algorithm cannot be a trial: the tasks of Ray
+            Data that bc and marwil read with never start inside a trial of Tune.
     """
+    if offline := sorted({base.algorithm, *algorithms} & set(OFFLINE)):
+        raise ValueError(
+            f"algorithms {', '.join(offline)} read recorded episodes by Ray Data, which does not"
+            " start inside a study; train each by `mlsys-ray fireplace agent`"
+        )
     axes = (
         algorithms or [base.algorithm],
         seeds or [base.seed],

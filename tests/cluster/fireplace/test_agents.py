@@ -71,6 +71,13 @@ def test_a_study_runs_only_what_is_missing(tmp_path):
     assert (cut / "summary.json").exists()
 
 
+def test_offline_algorithms_are_no_trials():
+    from mlsys_ray.cluster.agents.study import expand
+
+    with pytest.raises(ValueError, match="algorithms bc read recorded episodes by Ray Data"):
+        expand(config("ppo"), ("ppo", "bc"), (), ())
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path, history):
     from mlsys_ray.cluster.agents.training import AgentPolicy
     from mlsys_ray.fireplace.statistics import Statistics
