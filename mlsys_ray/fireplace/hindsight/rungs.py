@@ -59,9 +59,12 @@ def lower_bound(trace: Trace, capacity: np.ndarray) -> float:
     """A PAR that no placement is below.
 
     In each tick the PAR is at least 1, and at least what the VM of most use makes alone on the
-    largest PM. A linear programme says no more with equal PMs: it spreads every VM evenly.
+    largest PM, over a mean as large as if all were on PMs of the least capacity. With unequal PMs
+    that is loose: PMs count equally in the mean, so that it depends on the placement. A linear
+    programme says no more with equal PMs: it spreads every VM evenly.
     """
-    mean = mean_load(trace, capacity)
+    # Equal to the mean itself if the PMs are equal.
+    mean = mean_load(trace, capacity) * capacity.mean(axis=0) / capacity.min(axis=0)
     largest = np.zeros(mean.shape)
     lengths = np.diff(trace.use_offset)
     tick = np.repeat(trace.first_tick - trace.use_offset[:-1], lengths) + np.arange(len(trace.use))
