@@ -9,7 +9,6 @@ import numpy as np
 from mlsys_ray.fireplace.compiled import compiled
 from mlsys_ray.fireplace.metrics import peak_to_average
 from mlsys_ray.fireplace.policies.features import (
-    LARGEST_FEATURE,
     describe_pm,
     describe_vm,
     num_pm_features,
@@ -58,7 +57,7 @@ class PlacementCore:
             trace, capacity, telemetry_delay=telemetry_delay, overcommit=overcommit
         )
         self._tracker = plain_tracker(self.state, trace, statistics)
-        self._excess: list[float] = []
+        self._excess, self._ticks = 0.0, 0
         self.refused = 0
         self._vm = 0
         _warm_up(self.state, self._trace, self._tracker, warm_up_vms)
@@ -67,7 +66,7 @@ class PlacementCore:
     @property
     def mean_par(self) -> float:
         """Mean PAR over the ticks that have been rewarded; 1 before the first."""
-        return 1 + float(np.mean(self._excess)) if self._excess else 1.0
+        return 1 + self._excess / self._ticks if self._ticks else 1.0
 
     def begin(self, observation: Observation) -> bool:
         """Go to the first decision; whether there is one."""
@@ -87,20 +86,24 @@ class PlacementCore:
         alive = self._advance()
         end = int(self.state.clock[0]) if alive else len(self.state.load)
         excess = self._excess_of(max(tick, self._first_tick), end)
-        self._excess.extend(excess)
         if alive:
             self.observe(observation)
-        return -float(sum(excess)), not alive
+        return -excess, not alive
 
     def admits(self, pm: int) -> bool:
         """Whether a PM admits the VM that waits."""
         return bool(fits(self.state, self._trace, self._vm, pm))
 
-    def _excess_of(self, first: int, end: int) -> list[float]:
+    def _excess_of(self, first: int, end: int) -> float:
+        """The sum of PAR - 1 over ticks, a mean over the resources used; counts them."""
         if first >= end:
-            return []
-        par = peak_to_average(self.state.load[first:end] / self.state.capacity)
-        return [float(np.nanmean(row)) - 1 if not np.isnan(row).all() else 0.0 for row in par]
+            return 0.0
+        excess = peak_to_average(self.state.load[first:end] / self.state.capacity) - 1
+        used = np.maximum((~np.isnan(excess)).sum(axis=1), 1)
+        total = float((np.nansum(excess, axis=1) / used).sum())
+        self._excess += total
+        self._ticks += end - first
+        return total
 
     def _advance(self) -> bool:
         while True:
@@ -125,9 +128,6 @@ def plain_tracker(state: State, trace: Trace, statistics: Statistics | None) -> 
 def feature_shapes(num_resources: int) -> tuple[int, int]:
     """Features of a PM and of a VM."""
     return num_pm_features(num_resources), num_vm_features(num_resources)
-
-
-FEATURE_BOUND = LARGEST_FEATURE
 
 
 def _nothing_known(trace: Trace) -> Statistics:

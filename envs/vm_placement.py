@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mlsys_ray.envs.placement_core import (
-    FEATURE_BOUND,
     Observation,
     PlacementCore,
     feature_shapes,
 )
 from mlsys_ray.envs.rendering import render_ansi, render_rgb
 from mlsys_ray.fireplace.machines import equal_machines
+from mlsys_ray.fireplace.policies.features import LARGEST_FEATURE
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.trace import Trace
 from mlsys_ray.fireplace.traces.microvm import microvm
@@ -297,7 +297,7 @@ def empty_observation(space: spaces.Space[Any]) -> Observation:
 
 
 def _box(shape: tuple[int, ...]) -> spaces.Box:
-    return spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, shape, np.float32)
+    return spaces.Box(-LARGEST_FEATURE, LARGEST_FEATURE, shape, np.float32)
 
 
 def _generated(num_vms: int, num_pms: int) -> Callable[[int], Trace]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,9 @@ class WorkloadConfig:
         return self.alive_per_pm * self.num_pms
 
 
+Labels = Literal["regret", "best", "myopic"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
     """How the weights of a workload are trained.
@@ -64,6 +67,9 @@ class TrainingConfig:
     """Rounds of hindsight imitation."""
     decisions: int = 8192
     """Decisions labelled in each round."""
+    labels: Labels = "regret"
+    """What the network is taught: regret, what each choice costs over the VM's whole life; best,
+    the choice of least regret alone; myopic, regret in the tick of the arrival alone."""
     seed: int = 0
     """Seed of the searches and of the network; traces have seeds of their own."""
 
@@ -71,6 +77,8 @@ class TrainingConfig:
         for name in ("evaluations", "tuning_vms", "decisions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.labels not in get_args(Labels):
+            raise ValueError(f"labels is {self.labels!r}; accepted: {', '.join(get_args(Labels))}")
         if self.rounds < 0:
             raise ValueError(f"rounds is {self.rounds}; it must be at least 0")
 

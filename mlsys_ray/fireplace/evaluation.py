@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -185,8 +185,3 @@ def _means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "knowledge": rows[0]["knowledge"],
         **{name: float(np.mean([r[name] for r in rows])) for name in numeric if name != "seed"},
     }
-
-
-def seeds_of(seed: int, num_seeds: int) -> Iterator[int]:
-    """The seeds of an evaluation: `num_seeds` of them, from `seed` on."""
-    return iter(range(seed, seed + num_seeds))

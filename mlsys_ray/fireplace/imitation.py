@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlsys_ray.fireplace.config import Labels
 from mlsys_ray.fireplace.labels import counterfactual_regret
 from mlsys_ray.fireplace.policies.certainty_equivalent import PotentialWeights
 from mlsys_ray.fireplace.policies.features import num_pm_features, num_vm_features
@@ -17,7 +18,6 @@ from mlsys_ray.fireplace.policies.fireplace import (
     FirePlacePolicy,
     Network,
 )
-from mlsys_ray.fireplace.simulator import open_state
 from mlsys_ray.fireplace.statistics import Statistics
 from mlsys_ray.fireplace.workload import Workload
 
@@ -37,6 +37,7 @@ class ImitationConfig:
         batch_size: decisions of a step.
         learning_rate: first one of a round, decaying to 0 by a cosine.
         steepness: K of the labels.
+        labels: regret, best or myopic, see `TrainingConfig`.
         width: of the hidden layers.
         seed: of the network and of which decisions are recorded.
     """
@@ -48,6 +49,7 @@ class ImitationConfig:
     batch_size: int = 256
     learning_rate: float = 2e-3
     steepness: float = 15.0
+    labels: Labels = "regret"
     width: int = 32
     seed: int = 0
 
@@ -78,7 +80,7 @@ def imitate(
 
     Each round runs the present policy on one of the training traces to its end, labels a sample of
     its decisions, and trains on the last rounds' decisions to lessen the expected regret of a
-    softmax policy.
+    softmax policy (or its cross-entropy with the best choice).
 
     Args:
         statistics: of the functions.
@@ -121,11 +123,14 @@ def _labelled(
     wanted = np.zeros(trace.num_vms, dtype=bool)
     sample = min(config.decisions, trace.num_vms)
     wanted[rng.choice(trace.num_vms, sample, replace=False)] = True
-    state = open_state(trace, workload.capacity)
+    state = workload.open_state()
     decisions = policy.record(state, trace, wanted)
     count = decisions.num_recorded
     taken = Decisions(wanted, count, *(array[: count[0]] for array in decisions[2:]))
-    return taken, counterfactual_regret(state, trace, taken, steepness=config.steepness)
+    horizon = 1 if config.labels == "myopic" else None
+    return taken, counterfactual_regret(
+        state, trace, taken, steepness=config.steepness, horizon=horizon
+    )
 
 
 def _module(resources: int, width: int) -> Sequential:
@@ -157,6 +162,7 @@ def _train(
     base = torch.from_numpy(np.concatenate([d.base for d, _ in recent]))
     regret = torch.from_numpy(np.concatenate([r for _, r in recent]).astype(np.float32))
     absent = torch.isinf(regret)
+    best = regret.argmin(dim=1)
     regret[absent] = 0.0
     regret = regret / regret.mean().clamp_min(1e-12)
     inputs = torch.cat([pm, vm[:, None].expand(-1, pm.shape[1], -1)], dim=2)
@@ -166,8 +172,11 @@ def _train(
     for _ in range(config.epochs):
         for rows in torch.randperm(len(pm)).split(config.batch_size):
             score = base[rows] + module(inputs[rows]).squeeze(2)
-            chance = torch.softmax(-score.masked_fill(absent[rows], torch.inf), dim=1)
-            loss = (chance * regret[rows]).sum(dim=1).mean()
+            preference = -score.masked_fill(absent[rows], torch.inf)
+            if config.labels == "best":
+                loss = torch.nn.functional.cross_entropy(preference, best[rows])
+            else:
+                loss = (torch.softmax(preference, dim=1) * regret[rows]).sum(dim=1).mean()
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

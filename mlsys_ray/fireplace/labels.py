@@ -16,7 +16,12 @@ from mlsys_ray.fireplace.trace import Trace, TraceArrays
 
 
 def counterfactual_regret(
-    state: State, trace: Trace, decisions: Decisions, *, steepness: float
+    state: State,
+    trace: Trace,
+    decisions: Decisions,
+    *,
+    steepness: float,
+    horizon: int | None = None,
 ) -> np.ndarray:
     """Cost of each PM on the short list of each decision, less that of the best of them.
 
@@ -27,6 +32,7 @@ def counterfactual_regret(
         trace: that was run.
         decisions: recorded during the run.
         steepness: K, above 0.
+        horizon: ticks of a VM's life that count, None for all of them [ticks].
 
     Returns:
         float64 `[R, S]`, in units of the mean PAR of the run, at least 0; inf where the short list
@@ -36,7 +42,15 @@ def counterfactual_regret(
     mean = np.maximum(load.mean(axis=1), 1e-12)
     potential = np.exp(np.minimum(steepness * (load / mean[:, None] - 1), 50.0))
     costs = _costs(
-        state, trace.arrays, decisions, load, mean, potential, potential.sum(axis=1), steepness
+        state,
+        trace.arrays,
+        decisions,
+        load,
+        mean,
+        potential,
+        potential.sum(axis=1),
+        steepness,
+        horizon or len(load),
     )
     return costs - costs.min(axis=1, keepdims=True)
 
@@ -51,6 +65,7 @@ def _costs(
     potential: np.ndarray,
     total: np.ndarray,
     steepness: float,
+    horizon: int,
 ) -> np.ndarray:
     ticks, _, resources = load.shape
     costs = np.zeros_like(decisions.short_list, dtype=np.float64)
@@ -59,7 +74,7 @@ def _costs(
         vm = decisions.vm[row]
         actual = state.placement[vm]
         first, start = trace.first_tick[vm], trace.use_offset[vm]
-        length = min(trace.use_offset[vm + 1] - start, ticks - first)
+        length = min(trace.use_offset[vm + 1] - start, ticks - first, horizon)
         for choice in range(choices):
             if decisions.short_list[row, choice] < 0:
                 costs[row, choice] = np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -64,18 +65,30 @@ class Model:
         """The file's content (safetensors)."""
         from safetensors.numpy import save
 
-        header = {
-            "tick": self.tick,
-            "resources": self.resources,
-            "telemetry_since": self.telemetry_since,
-            "mixture": self.mixture,
-            "learned_mixture": self.learned_mixture,
-            "potential": asdict(self.potential),
-            "card": self.card,
-        }
-        return save(
-            {name: np.ascontiguousarray(array) for name, array in self.network._asdict().items()},
-            {"format": FORMAT, "model": json.dumps(header)},
+        return save(self._arrays(), {"format": FORMAT, "model": self._header()})
+
+    def digest(self) -> str:
+        """SHA-256 of all it holds; the file's would not do, as its metadata have no order."""
+        digest = hashlib.sha256(self._header().encode())
+        for name, array in self._arrays().items():
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.ascontiguousarray(array) for name, array in self.network._asdict().items()}
+
+    def _header(self) -> str:
+        return json.dumps(
+            {
+                "tick": self.tick,
+                "resources": self.resources,
+                "telemetry_since": self.telemetry_since,
+                "mixture": self.mixture,
+                "learned_mixture": self.learned_mixture,
+                "potential": asdict(self.potential),
+                "card": self.card,
+            }
         )
 
 

@@ -202,6 +202,15 @@ def fits(state: State, trace: TraceArrays, vm: int, pm: int) -> bool:
     return True
 
 
+@compiled()
+def admitting(state: State, trace: TraceArrays, vm: int) -> np.ndarray:
+    """The PMs that admit a VM, bool `[P]`."""
+    admitted = np.empty(len(state.capacity), dtype=np.bool_)
+    for pm in range(len(admitted)):
+        admitted[pm] = fits(state, trace, vm, pm)
+    return admitted
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """A trace as a policy placed it.

@@ -146,8 +146,16 @@ class Trace:
     @cached_property
     def peak_request(self) -> np.ndarray:
         """float64 `[D]`, the largest sum of the requests of VMs alive at one time."""
-        times = np.concatenate([self.end, self.arrival])
-        changes = np.concatenate([-self.request, self.request])
+        return self.peak_request_of(np.ones(self.num_vms, dtype=bool))
+
+    def peak_request_of(self, chosen: np.ndarray) -> np.ndarray:
+        """float64 `[D]`, the largest sum of the requests of some VMs alive at one time.
+
+        Args:
+            chosen: bool `[N]`, at least one.
+        """
+        times = np.concatenate([self.end[chosen], self.arrival[chosen]])
+        changes = np.concatenate([-self.request[chosen], self.request[chosen]])
         order = np.argsort(times, kind="stable")
         return np.cumsum(changes[order], axis=0).max(axis=0)
 

@@ -30,7 +30,6 @@ from mlsys_ray.fireplace.workload import make_trace, make_workload
 TUNING_TRACES = 3
 IMITATION_TRACES = 8
 VALIDATION_TRACES = 3
-TELEMETRY_SINCE = ("telemetry", "since")
 
 
 def history_of(workload: WorkloadConfig) -> Statistics:
@@ -115,7 +114,12 @@ def train(
         potential,
         training[:IMITATION_TRACES],
         validation,
-        ImitationConfig(rounds=config.rounds, decisions=config.decisions, seed=config.seed),
+        ImitationConfig(
+            rounds=config.rounds,
+            decisions=config.decisions,
+            labels=config.labels,
+            seed=config.seed,
+        ),
         lambda number, par: on_progress("fireplace", number, config.rounds, par),
     )
     seconds["fireplace"] = perf_counter() - begin

@@ -12,7 +12,7 @@ from mlsys_ray.fireplace.config import WorkloadConfig
 from mlsys_ray.fireplace.machines import equal_machines
 from mlsys_ray.fireplace.metrics import score
 from mlsys_ray.fireplace.policies.base import Policy
-from mlsys_ray.fireplace.simulator import Run, simulate
+from mlsys_ray.fireplace.simulator import Run, State, open_state, simulate
 from mlsys_ray.fireplace.trace import Trace
 from mlsys_ray.fireplace.traces import read_trace
 from mlsys_ray.fireplace.traces.composite import openb_planetlab, overlay
@@ -93,6 +93,15 @@ class Workload:
     capacity: np.ndarray
     telemetry_delay: int = 1
     overcommit: float = 1.0
+
+    def open_state(self) -> State:
+        """The empty cluster that the trace is placed on."""
+        return open_state(
+            self.trace,
+            self.capacity,
+            telemetry_delay=self.telemetry_delay,
+            overcommit=self.overcommit,
+        )
 
     def run(self, policy: Policy, seed: int = 0) -> Run:
         """Place the trace."""

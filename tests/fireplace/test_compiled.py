@@ -46,8 +46,8 @@ def test_a_change_in_another_file_is_seen(tmp_path):
     assert placed() == 200
     simulator = tmp_path / "mlsys_ray" / "fireplace" / "simulator.py"
     text = simulator.read_text()
-    changed = text.replace("> room:\n            return False", "> room:\n            return True")
-    changed = changed.replace("    return True\n\n\n@dataclass", "    return False\n\n\n@dataclass")
-    assert changed != text
+    admits = "            return False\n    return True\n"
+    assert text.count(admits) == 1
+    changed = text.replace(admits, "            return False\n    return False\n")
     simulator.write_text(changed)
     assert placed() == 0

@@ -1,15 +1,17 @@
-"""The best placement of a small window of arrivals, with proof, as a mixed-integer programme."""
+"""The best placement of a small window of arrivals, with proof."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
-from mlsys_ray.fireplace.hindsight.local_search import loads
+from mlsys_ray.fireplace.hindsight.admission import check_placement
+from mlsys_ray.fireplace.hindsight.local_search import loads, mean_load
+from mlsys_ray.fireplace.hindsight.programme import INFEASIBLE, OPTIMAL, Programme
 from mlsys_ray.fireplace.metrics import peak_to_average
+from mlsys_ray.fireplace.simulator import NOT_PLACED
 from mlsys_ray.fireplace.trace import Trace
 
 
@@ -18,99 +20,97 @@ class ExactPlacement:
     """The outcome of the programme.
 
     Attributes:
-        placement: int64 `[N]`.
-        par: mean over all ticks and resources of the PAR, without a warm-up.
-        bound: no placement is below; equal to `par`, but for rounding, if it is exact.
-        exact: whether `par` is proven to be the least.
+        placement: int64 `[N]`, -1 for VMs that are refused.
+        par: mean over all ticks and resources of the PAR, without a warm-up; nan if all are
+            refused.
+        mean_peak: what is least, see `mean_peak`.
+        bound: no placement that refuses as few has a smaller `mean_peak`; equal to it, but for
+            rounding, if it is exact.
+        exact: whether `mean_peak` is proven to be the least.
     """
 
     placement: np.ndarray
     par: float
+    mean_peak: float
     bound: float
     exact: bool
 
 
 def exact_placement(
-    trace: Trace, capacity: np.ndarray, *, time_limit: float = 60.0
+    trace: Trace,
+    capacity: np.ndarray,
+    *,
+    overcommit: float = 1.0,
+    fixed: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    time_limit: float = 60.0,
 ) -> ExactPlacement:
-    """Minimise the mean PAR of a window, such that the PMs admit the VMs' requests at all times.
+    """Refuse as few VMs of a window as possible, and minimise the mean peak of the others.
 
-    Feasible up to about a dozen VMs on three PMs.
+    PMs admit the VMs' requests at all times. Feasible up to about a dozen VMs to be placed on
+    three PMs.
 
     Args:
         trace: the window.
-        capacity: float64 `[P, D]`; with unequal PMs the mean load depends on the placement, and
-            the peak is minimised relative to the mean over the cluster's whole capacity.
-        time_limit: after which the best placement found is returned [s].
+        capacity: float64 `[P, D]`.
+        overcommit: the part of its capacity that a PM's requests may take in all.
+        fixed: int64 `[N]`, the PM of VMs that stay where they are, the background; -1 for the VMs
+            to be placed. None: all are to be placed.
+        start: int64 `[N]`, a placement known before, as that of the search; the result where
+            nothing better is found in time. The programme itself does not begin with it.
+        time_limit: of the whole [s].
 
     Raises:
-        ValueError: no placement is admitted, or none was found in time.
+        ValueError: `fixed` or `start` is not admitted or they disagree, no VM is to be placed, or
+            no placement was found in time.
     """
-    num_vms, num_pms = trace.num_vms, len(capacity)
-    alone = np.stack([_series(trace, vm) for vm in range(num_vms)])
-    mean = alone.sum(axis=0) / capacity.sum(axis=0)
-    cells = np.argwhere(mean > 0)
-    placed = num_vms * num_pms
-    cost = np.concatenate([np.zeros(placed), 1 / mean[tuple(cells.T)] / len(cells)])
-    constraints = [_one_pm_each(num_vms, num_pms, len(cells))]
-    constraints += _peaks(alone, capacity, cells)
-    constraints += _admissions(trace, capacity, len(cells))
-    upper = np.concatenate([np.ones(placed), np.full(len(cells), np.inf)])
-    if (capacity == capacity[0]).all():
-        # Equal PMs are interchangeable: VM i needs none beyond the first i + 1.
-        for vm in range(min(num_vms, num_pms)):
-            upper[vm * num_pms + vm + 1 : (vm + 1) * num_pms] = 0
-    result = milp(
-        cost,
-        integrality=np.concatenate([np.ones(placed), np.zeros(len(cells))]),
-        bounds=Bounds(0, upper),
-        constraints=constraints,
-        options={"time_limit": time_limit, "mip_rel_gap": 1e-9},
-    )
-    if result.x is None:
+    deadline = monotonic() + time_limit
+    capacity = np.ascontiguousarray(capacity, dtype=np.float64)
+    fixed = np.full(trace.num_vms, NOT_PLACED) if fixed is None else fixed
+    fixed = check_placement(trace, fixed, capacity, overcommit)
+    if (fixed >= 0).all():
+        raise ValueError("all VMs are fixed; none is to be placed")
+    if start is not None:
+        start = check_placement(trace, start, capacity, overcommit)
+        if (start != fixed)[fixed >= 0].any():
+            raise ValueError("start places VMs elsewhere than where they are fixed")
+    programme = Programme.of(trace, capacity, overcommit, fixed)
+    num_placed = len(programme.free)
+    result = programme.least_peaks(num_placed, deadline - monotonic())
+    if result.status == INFEASIBLE:
+        num_placed = programme.most_placed(deadline - monotonic())
+        result = programme.least_peaks(num_placed, deadline - monotonic())
+    found = []
+    if start is not None and np.count_nonzero(start[programme.free] >= 0) == num_placed:
+        found.append(start)
+    if result.x is not None:
+        found.append(programme.placement(result.x, fixed))
+    if not found:
         raise ValueError(f"no placement was found in {time_limit} s: {result.message}")
-    placement = result.x[:placed].reshape(num_vms, num_pms).argmax(axis=1)
-    par = peak_to_average(loads(trace, placement, capacity))
+    best = min(found, key=lambda placement: mean_peak(trace, placement, capacity))
+    par = peak_to_average(loads(trace, best, capacity))
+    bound = result.mip_dual_bound
     return ExactPlacement(
-        placement=placement,
-        par=float(np.nanmean(par)),
-        bound=float(result.mip_dual_bound),
-        exact=bool(result.status == 0),
+        placement=best,
+        par=float(np.nanmean(par)) if np.isfinite(par).any() else np.nan,
+        mean_peak=mean_peak(trace, best, capacity),
+        bound=programme.constant if bound is None else float(bound) + programme.constant,
+        exact=bool(result.status == OPTIMAL),
     )
 
 
-def _series(trace: Trace, vm: int) -> np.ndarray:
-    """A VM's use in every tick of the window, `[T, D]`."""
-    only = np.where(np.arange(trace.num_vms) == vm, 0, -1)
-    return loads(trace, only, np.ones((1, len(trace.resources))))[:, 0]
+def mean_peak(trace: Trace, placement: np.ndarray, capacity: np.ndarray) -> float:
+    """The mean over ticks and resources of the largest load, relative to the mean of all VMs'.
 
+    The mean is that of the VMs' use over the cluster's whole capacity, the refused ones' included,
+    and so the same for all placements. Where PMs are equal and none is refused this is the PAR;
+    else the PAR's mean depends on the placement, and no linear programme minimises it.
 
-def _one_pm_each(num_vms: int, num_pms: int, num_cells: int) -> LinearConstraint:
-    rows = sparse.kron(sparse.eye(num_vms), np.ones((1, num_pms)))
-    return LinearConstraint(sparse.hstack([rows, sparse.csr_array((num_vms, num_cells))]), 1, 1)
-
-
-def _peaks(alone: np.ndarray, capacity: np.ndarray, cells: np.ndarray) -> list[LinearConstraint]:
-    """The peak of each tick and resource is at least every PM's load."""
-    num_pms = len(capacity)
-    constraints = []
-    for position, (tick, resource) in enumerate(cells):
-        peak = np.zeros((num_pms, len(cells)))
-        peak[:, position] = -1
-        load = np.kron(alone[:, tick, resource], np.diag(1 / capacity[:, resource]))
-        rows = sparse.csr_array(np.hstack([load, peak]))
-        constraints.append(LinearConstraint(rows, -np.inf, 0))
-    return constraints
-
-
-def _admissions(trace: Trace, capacity: np.ndarray, num_cells: int) -> list[LinearConstraint]:
-    """Requests fit at the moments of arrivals, where their sums are largest."""
-    num_pms, num_resources = capacity.shape
-    constraints = []
-    for moment in trace.arrival:
-        alive = (trace.arrival <= moment) & (trace.end > moment)
-        for resource in range(num_resources):
-            load = np.kron(alive * trace.request[:, resource], np.eye(num_pms))
-            rows = sparse.csr_array(np.hstack([load, np.zeros((num_pms, num_cells))]))
-            constraints.append(LinearConstraint(rows, -np.inf, capacity[:, resource]))
-    return constraints
+    Args:
+        trace: N VMs.
+        placement: int64 `[N]`, -1 for VMs that are refused.
+        capacity: float64 `[P, D]`.
+    """
+    mean = mean_load(trace, capacity)
+    peak = loads(trace, placement, capacity).max(axis=1)
+    return float((peak[mean > 0] / mean[mean > 0]).mean())

@@ -19,29 +19,34 @@ class Rungs:
         full: everything is known.
         greedy: each arriving VM is placed knowing the true future of those present.
         spike_blind: arrivals, lives and each VM's own mean use are known, its spikes are not.
-        lower_bound: no placement is below; max(1, the largest VM's use / mean) by ticks.
+        lower_bound: no placement of all VMs is below; max(1, the largest VM's use / mean) by
+            ticks.
+        refused: VMs that no PM admitted, where everything is known.
     """
 
     full: float
     greedy: float
     spike_blind: float
     lower_bound: float
+    refused: int
 
 
-def rungs(trace: Trace, capacity: np.ndarray) -> Rungs:
+def rungs(trace: Trace, capacity: np.ndarray, *, overcommit: float = 1.0) -> Rungs:
     """Compute all rungs.
 
     Args:
         trace: N VMs.
         capacity: float64 `[P, D]`.
+        overcommit: the part of its capacity that a PM's requests may take in all.
     """
-    full = hindsight_search(trace, capacity)
-    blind = hindsight_search(without_spikes(trace), capacity)
+    full = hindsight_search(trace, capacity, overcommit=overcommit)
+    blind = hindsight_search(without_spikes(trace), capacity, overcommit=overcommit)
     return Rungs(
         full=full.par,
-        greedy=full.greedy_par,
+        greedy=full.first_par,
         spike_blind=score(loads(trace, blind.placement, capacity)).par,
         lower_bound=lower_bound(trace, capacity),
+        refused=full.refused,
     )
 
 
@@ -56,7 +61,7 @@ def without_spikes(trace: Trace) -> Trace:
 
 
 def lower_bound(trace: Trace, capacity: np.ndarray) -> float:
-    """A PAR that no placement is below.
+    """A PAR that no placement of all VMs is below.
 
     In each tick the PAR is at least 1, and at least what the VM of most use makes alone on the
     largest PM, over a mean as large as if all were on PMs of the least capacity. With unequal PMs

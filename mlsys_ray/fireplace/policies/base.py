@@ -15,7 +15,7 @@ from mlsys_ray.fireplace.simulator import (
     NOT_PLACED,
     TICK,
     State,
-    fits,
+    admitting,
     next_event,
     open_tick,
     place,
@@ -143,10 +143,5 @@ def arrival_of(state: State, trace: Trace, vm: int) -> Arrival:
         request=trace.request[vm],
         function=int(trace.function[vm]),
         rest_of_tick=float(state.clock[0] + 1 - trace.arrival[vm] / trace.tick),
-        admitted=admitted(state, trace, vm),
+        admitted=admitting(state, trace.arrays, vm),
     )
-
-
-def admitted(state: State, trace: Trace, vm: int) -> np.ndarray:
-    """The PMs that admit a VM, bool `[P]`."""
-    return np.array([fits(state, trace.arrays, vm, pm) for pm in range(len(state.capacity))])

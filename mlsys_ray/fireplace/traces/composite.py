@@ -16,6 +16,18 @@ from mlsys_ray.fireplace.traces.planetlab import INTERVAL, SAMPLES, read_planetl
 Rows = Literal["grouped", "blind"]
 OPENB_FILE = "openb_pod_list_default.csv"
 PLANETLAB_FILE = "planetlab_cpu.parquet"
+PLANETLAB_FOLDER = "planetlab-workload-traces-master"
+"""The published text files, as `mlsys-ray fetch planetlab` leaves them."""
+PLANETLAB_DAYS = (
+    "20110303",
+    "20110306",
+    "20110309",
+    "20110322",
+    "20110325",
+    "20110403",
+    "20110409",
+)
+"""Those of the ten published days that all results here rest on."""
 LONGEST_LIFE = 86_400.0
 ROWS_OF_A_GROUP = 6
 LARGEST_REQUEST = 4.5
@@ -64,13 +76,31 @@ def overlay(trace: Trace, *, num_vms: int, alive: float, seed: int) -> Trace:
     )
 
 
-def find_trace(name: str, file: str, data_dir: Path | None = None) -> Path:
-    """The file of a recorded trace, in one of the places for data or its folder `traces`.
+def find_trace(name: str, *files: str, data_dir: Path | None = None) -> Path:
+    """A recorded trace, in one of the places for data or its folder `traces`.
+
+    Args:
+        name: of the recording, for the error.
+        files: names of the file or folder, the best first.
+        data_dir: searched first.
 
     Raises:
         DataNotFoundError: naming every place.
     """
-    return find_data(name, [file, f"traces/{file}"], data_dir)
+    candidates = [place for file in files for place in (file, f"traces/{file}")]
+    return find_data(name, candidates, data_dir)
+
+
+def find_recordings(data_dir: Path | None = None) -> tuple[Path, Path]:
+    """Where OpenB's pods and PlanetLab's use are.
+
+    Raises:
+        DataNotFoundError: one of them is in none of the places searched.
+    """
+    return (
+        find_trace("openb", OPENB_FILE, data_dir=data_dir),
+        find_trace("planetlab", PLANETLAB_FILE, PLANETLAB_FOLDER, data_dir=data_dir),
+    )
 
 
 def openb_planetlab(
@@ -103,8 +133,9 @@ def openb_planetlab(
         DataNotFoundError: one of the files is in none of the places searched.
         ValueError: a file is damaged.
     """
-    pods = read_openb(find_trace("openb", OPENB_FILE, data_dir), skip_broken=True).trace
-    library, _ = read_planetlab_use(find_trace("planetlab", PLANETLAB_FILE, data_dir))
+    openb, planetlab = find_recordings(data_dir)
+    pods = read_openb(openb, skip_broken=True).trace
+    library, _ = read_planetlab_use(planetlab, days=PLANETLAB_DAYS)
     low, high = (int(part * pods.num_vms) for part in PARTS[segment])
     part = pods.slice(low, high)
     part = part.replaced(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,20 @@ SAMPLES = 288
 """A day of samples [samples]."""
 
 
-def read_planetlab_use(path: Path, *, skip_broken: bool = False) -> tuple[np.ndarray, Rows]:
+def read_planetlab_use(
+    path: Path, *, days: Sequence[str] | None = None, skip_broken: bool = False
+) -> tuple[np.ndarray, Rows]:
     """The use of each VM-day, float32 `[rows, 288]`, as a part of the VM's CPU, and its rows.
 
     Args:
         path: parquet file with the columns day, vm and cpu_percent (288 values from 0 to 100), or
             a folder of the published text files, one a VM and folder of a day.
+        days: those to read, as yyyymmdd; None for all.
         skip_broken: leave broken rows out instead of refusing the file.
     """
     table = _read_folder(path) if path.is_dir() else pd.read_parquet(path)
+    if days is not None:
+        table = table[table["day"].isin(days)].reset_index(drop=True)
     rows = Rows(table, path, ("day", "vm", "cpu_percent"))
     series = rows.text("cpu_percent")
     whole = series.map(len) == SAMPLES

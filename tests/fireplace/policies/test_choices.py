@@ -202,7 +202,9 @@ def test_the_recorded_network_score_is_what_decides(short, statistics):
     hidden = np.maximum(hidden @ network.weight1 + network.bias1, 0)
     hidden = np.maximum(hidden @ network.weight2 + network.bias2, 0)
     output = (hidden @ network.weight3 + network.bias3)[..., 0] + decisions.base
-    chosen = decisions.short_list[np.arange(len(output)), output.argmin(axis=1)]
-    assert (chosen == state.placement[decisions.vm]).mean() > 0.999
+    # PMs that look the same, as empty ones do, have scores that differ by rounding only.
+    placed = decisions.short_list == state.placement[decisions.vm][:, None]
+    assert (placed.sum(axis=1) == 1).all()
+    np.testing.assert_allclose(output[placed], output.min(axis=1), atol=1e-4)
     assert np.isfinite(decisions.pm_features).all()
     assert (np.abs(decisions.pm_features) <= 3).all()

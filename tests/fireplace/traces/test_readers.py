@@ -9,7 +9,7 @@ import pytest
 
 from mlsys_ray.data import DataNotFoundError
 from mlsys_ray.fireplace.traces import FORMATS, read_trace
-from mlsys_ray.fireplace.traces.composite import OPENB_FILE, PLANETLAB_FILE, find_trace
+from mlsys_ray.fireplace.traces.composite import find_recordings
 
 OPENB = (
     "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,"
@@ -192,7 +192,7 @@ def test_unknown_names(tmp_path):
 def test_real_samples(shared_data):
     """Counts and quartiles that were published, or computed from the files by other means."""
     try:
-        files = [find_trace("openb", OPENB_FILE), find_trace("planetlab", PLANETLAB_FILE)]
+        files = find_recordings()
     except DataNotFoundError:
         pytest.skip("the folder has no traces")
     openb = read_trace(files[0], format="openb", skip_broken=True)
