@@ -58,6 +58,10 @@ class TrainConfig:
     detection: Detection = "none"
     """How liars are told and left out, knowing q: none; clique, for liars that may change each
     iteration (aspis); degree, over windows of 15 iterations (aspis_plus)."""
+    vote_tolerance: float = 0.0
+    """Copies of a file count as equal where they differ by at most so much of their largest value
+    [ratio]: for workers whose arithmetic differs. Costs up to r times the bytes, and lets liars
+    move a vote by as much. 0: copies are equal in every bit, told by digests."""
     rule: str = "median"
     """Robust aggregation of the votes: average, median, median_of_means, trimmed_mean, meamed,
     krum, multi_krum, bulyan, geometric_median, centered_clipping, mda, monna, caf, smea, signsgd
@@ -106,6 +110,12 @@ class TrainConfig:
             "positive",
         )
         _require(self.deadline > 0, "deadline", self.deadline, "positive")
+        _require(
+            0 <= self.vote_tolerance < 1,
+            "vote_tolerance",
+            self.vote_tolerance,
+            "at least 0 and below 1",
+        )
         _require(self.seed >= 0, "seed", self.seed, "at least 0")
         self._check_parts()
 

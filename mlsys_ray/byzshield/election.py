@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import numpy as np
 
 from mlsys_ray.byzshield.assignment import Assignment
 from mlsys_ray.byzshield.detection import NOBODY, Verdict
-from mlsys_ray.byzshield.transport import Reply, Task, Transport
-from mlsys_ray.byzshield.voting import Ballot, digest
+from mlsys_ray.byzshield.transport import Reply, Source, Task
+from mlsys_ray.byzshield.voting import Ballot, digest, is_finite, is_gradient
 
 EVENTS = (
     "late",
@@ -38,8 +37,6 @@ class Outcome:
         events: number of events by kind, a key of `EVENTS`.
         outvoted: copies that lost a vote, by the worker that sent them.
         proved: workers whose value had another form or hash than they had vouched for.
-        bytes_received: gradients that were fetched [bytes].
-        fetch_seconds: time spent waiting for them [seconds].
     """
 
     files: tuple[int, ...]
@@ -48,8 +45,6 @@ class Outcome:
     events: Counter[str]
     outvoted: Counter[int]
     proved: frozenset[int]
-    bytes_received: int
-    fetch_seconds: float
 
     def is_proved_by(self, verdict: Verdict) -> bool:
         """Whether more workers agree on each vote than liars can be left."""
@@ -61,7 +56,7 @@ def elect(
     assignment: Assignment,
     replies: Mapping[int, Reply],
     task: Task,
-    transport: Transport,
+    source: Source,
     deadline: float,
     verdict: Verdict = NOBODY,
 ) -> Outcome:
@@ -72,14 +67,11 @@ def elect(
     gradient, and the vote is held again without it. Winners of all files are fetched together.
     """
     election = _Election(assignment, replies, task, verdict)
-    fetch_seconds = 0.0
     while wanted := election.wanted():
-        start = time.perf_counter()
-        values = transport.fetch(task.iteration, list(wanted), deadline)
-        fetch_seconds += time.perf_counter() - start
+        values = source.fetch(task.iteration, list(wanted), deadline)
         for (worker, file), winner in wanted.items():
             election.take(worker, file, winner, values.get((worker, file)))
-    return election.outcome(fetch_seconds)
+    return election.outcome()
 
 
 class _Election:
@@ -124,11 +116,7 @@ class _Election:
             self._events["lost"] += 1
             ballot.lose(worker)
             return
-        if not (
-            isinstance(value, np.ndarray)
-            and value.dtype == np.float32
-            and value.shape == self._task.parameters.shape
-        ):
+        if not is_gradient(value, self._task.parameters.shape):
             self._events["malformed"] += 1
             self._proved.add(worker)
             ballot.strike(worker)
@@ -136,7 +124,7 @@ class _Election:
             self._events["mismatch"] += 1
             self._proved.add(worker)
             ballot.strike(worker)
-        elif not _is_finite(value):
+        elif not is_finite(value):
             self._events["nonfinite"] += 1
             for holder in ballot.holders(winner):
                 ballot.strike(holder)
@@ -145,7 +133,7 @@ class _Election:
             self._holders[file] = tuple(ballot.holders(winner))
             self._outvoted.update(ballot.dissenters(winner))
 
-    def outcome(self, fetch_seconds: float) -> Outcome:
+    def outcome(self) -> Outcome:
         """What has been decided; files that have not are counted."""
         files = tuple(sorted(self._votes))
         self._events["outvoted"] = self._outvoted.total()
@@ -158,15 +146,4 @@ class _Election:
             self._events,
             self._outvoted,
             frozenset(self._proved),
-            sum(vote.nbytes for vote in votes),
-            fetch_seconds,
         )
-
-
-def _is_finite(value: np.ndarray) -> bool:
-    """Whether the sum of squares is finite, one cheap pass.
-
-    It also refuses finite vectors beyond about 1e19, which are no better than infinite ones.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.dot(value, value)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 from mlsys_ray.byzshield.resnet import InputShape, resnet18
+from mlsys_ray.user_code import import_function
 
 
 def small_cnn(input_shape: InputShape, num_classes: int) -> torch.nn.Module:
@@ -73,13 +73,7 @@ def make_model(
 
 def _model_function(name: str) -> Callable[[InputShape, int], torch.nn.Module]:
     check_model(name)
-    if name in MODELS:
-        return MODELS[name]
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"model is {name!r}, which cannot be imported: {error}") from error
+    return MODELS[name] if name in MODELS else import_function(name)
 
 
 def flatten_parameters(model: torch.nn.Module) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlsys_ray.byzshield.aggregation import Average
 from mlsys_ray.byzshield.attacks import Adversary
+from mlsys_ray.byzshield.closeness import gather
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
 from mlsys_ray.byzshield.detection import (
@@ -25,7 +26,7 @@ from mlsys_ray.byzshield.election import EVENTS, Outcome, elect
 from mlsys_ray.byzshield.gradients import Evaluator
 from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
-from mlsys_ray.byzshield.transport import Task, Transport
+from mlsys_ray.byzshield.transport import Metered, Task, Transport
 
 Row = dict[str, Any]
 
@@ -91,11 +92,15 @@ class ParameterServer:
         task = Task(state.iteration, state.parameters, self._sampler.files(state.iteration))
         answers = self._transport.compute(task, config.deadline)
         answered = time.perf_counter()
-        assignment = config.assignment_at(state.iteration)
-        found = agreement(assignment, answers.replies)
+        assignment, source = config.assignment_at(state.iteration), Metered(self._transport)
+        poll = gather(
+            assignment, answers.replies, task, source, config.deadline, config.vote_tolerance
+        )
+        found = agreement(assignment, poll.replies, poll.close())
         verdict = self._judge(state.iteration, found)
         heeded = NOBODY if config.detection == "none" else verdict
-        outcome = elect(assignment, answers.replies, task, self._transport, config.deadline, heeded)
+        poll = poll.settle(heeded.liars)
+        outcome = elect(assignment, poll.replies, task, poll, config.deadline, heeded)
         elected = time.perf_counter()
         rate = step_size(config, state.iteration)
         if len(outcome.votes):
@@ -115,15 +120,15 @@ class ParameterServer:
             "distorted_files": distorted,
             "distortion": distorted / self._assignment.num_files,
             "decided_files": len(outcome.files),
-            "bytes_received": answers.bytes_received + outcome.bytes_received,
+            "bytes_received": answers.bytes_received + source.bytes_received,
             "seconds_compute": compute,
-            "seconds_communication": answered - start - compute + outcome.fetch_seconds,
-            "seconds_vote": elected - answered - outcome.fetch_seconds,
+            "seconds_communication": answered - start - compute + source.seconds,
+            "seconds_vote": elected - answered - source.seconds,
             "seconds_aggregation": stepped - elected,
             "distrusted_workers": sorted(verdict.liars),
             "outvoted_workers": sorted(outcome.outvoted.elements()),
             "proved_workers": sorted(outcome.proved),
-            "silent_workers": sorted(w for w, reply in answers.replies.items() if reply.failure),
+            "silent_workers": sorted(w for w, reply in poll.replies.items() if reply.failure),
             "disagreements": found.pairs(),
             **{f"event_{kind}": outcome.events[kind] for kind in EVENTS},
         }

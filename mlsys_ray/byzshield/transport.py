@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,14 +55,8 @@ class Answers:
     bytes_received: int
 
 
-class Transport(Protocol):
-    """Carries tasks to workers and values to the server.
-
-    Nothing a worker does may raise here: it becomes a failure of that worker.
-    """
-
-    def compute(self, task: Task, deadline: float) -> Answers:
-        """Have every worker compute its files; wait at most `deadline` seconds."""
+class Source(Protocol):
+    """Where the copies are that workers have vouched for."""
 
     def fetch(
         self, iteration: int, wanted: Sequence[tuple[int, int]], deadline: float
@@ -71,5 +66,40 @@ class Transport(Protocol):
         A pair that cannot be had within `deadline` seconds is left out.
         """
 
+
+class Transport(Source, Protocol):
+    """Carries tasks to workers and values to the server.
+
+    Nothing a worker does may raise here: it becomes a failure of that worker.
+    """
+
+    def compute(self, task: Task, deadline: float) -> Answers:
+        """Have every worker compute its files; wait at most `deadline` seconds."""
+
     def close(self) -> None:
         """End the workers."""
+
+
+class Metered:
+    """A source that counts what comes from another.
+
+    Attributes:
+        bytes_received: gradients that were fetched [bytes].
+        seconds: time spent waiting for them [seconds].
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.bytes_received = 0
+        self.seconds = 0.0
+
+    def fetch(
+        self, iteration: int, wanted: Sequence[tuple[int, int]], deadline: float
+    ) -> dict[tuple[int, int], object]:
+        """See `Source.fetch`."""
+        start = time.perf_counter()
+        values = self._source.fetch(iteration, wanted, deadline)
+        self.seconds += time.perf_counter() - start
+        arrays = (value for value in values.values() if isinstance(value, np.ndarray))
+        self.bytes_received += sum(array.nbytes for array in arrays)
+        return values

@@ -7,6 +7,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from typing import TypeGuard
 
 import numpy as np
 
@@ -21,6 +22,20 @@ def digest(iteration: int, file: int, gradient: np.ndarray) -> bytes:
     state = hashlib.sha256(struct.pack("<QQ", iteration, file))
     state.update(np.ascontiguousarray(gradient).data.cast("B"))
     return state.digest()
+
+
+def is_gradient(value: object, shape: tuple[int, ...]) -> TypeGuard[np.ndarray]:
+    """Whether something is a float32 array of this shape."""
+    return isinstance(value, np.ndarray) and value.dtype == np.float32 and value.shape == shape
+
+
+def is_finite(value: np.ndarray) -> bool:
+    """Whether the sum of squares is finite, one cheap pass.
+
+    It also refuses finite vectors beyond about 1e19, which are no better than infinite ones.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(value, value)))
 
 
 class Ballot:

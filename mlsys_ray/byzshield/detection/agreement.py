@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -35,8 +35,18 @@ class Agreement:
         return [(one, other, int(self.disagreements[one, other])) for one, other in pairs]
 
 
-def agreement(assignment: Assignment, replies: Mapping[int, Reply]) -> Agreement:
-    """Compare all copies of all files; a missing copy is no evidence against anybody."""
+def agreement(
+    assignment: Assignment,
+    replies: Mapping[int, Reply],
+    close: Set[tuple[int, int, int]] = frozenset(),
+) -> Agreement:
+    """Compare all copies of all files; a missing copy is no evidence against anybody.
+
+    Args:
+        assignment: who holds what.
+        replies: of the workers.
+        close: (file, worker, worker) whose copies count as equal all the same, the lower first.
+    """
     disagreements = np.zeros((assignment.num_workers, assignment.num_workers), dtype=np.int64)
     for file in range(assignment.num_files):
         copies = {
@@ -47,7 +57,7 @@ def agreement(assignment: Assignment, replies: Mapping[int, Reply]) -> Agreement
         if len(set(copies.values())) < 2:
             continue
         for one, other in combinations(copies, 2):
-            if copies[one] != copies[other]:
+            if copies[one] != copies[other] and (file, one, other) not in close:
                 disagreements[one, other] += 1
                 disagreements[other, one] += 1
     return Agreement(disagreements)

@@ -100,7 +100,7 @@ def reproduce_distortion(max_byzantine: int) -> Iterator[dict[str, Any]]:
     Yields:
         Rows of table, scheme, num_workers, byzantine, c_max as printed (paper) and computed
         (here), their difference, gamma_paper, gamma_here and the seconds it took. The paper prints
-        gamma(2) of Table 6 as 2.23; it is 2.235.
+        gamma(2) of Table 6 as 2.23; it is 2.24.
     """
     for table in PAPER_TABLES:
         assignment = make_assignment(table.scheme, load=table.load, replication=table.replication)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
 import ray.util
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import ImageDataset
@@ -21,28 +23,39 @@ from mlsys_ray.byzshield.models import flatten_parameters, make_model
 from mlsys_ray.byzshield.sampling import FileSampler
 from mlsys_ray.byzshield.server import ParameterServer, Row, ServerState
 from mlsys_ray.byzshield.voting import DIGEST_BYTES
-from mlsys_ray.byzshield.worker import WorkerGroup
 from mlsys_ray.cluster.byzshield.contact import Contact
 from mlsys_ray.cluster.byzshield.hub import Hub
+from mlsys_ray.cluster.byzshield.isolation import Isolation, IsolationError
 from mlsys_ray.cluster.byzshield.transport import SocketTransport
-from mlsys_ray.cluster.byzshield.worker_loop import serve
+from mlsys_ray.cluster.byzshield.worker_loop import Order
+from mlsys_ray.exit_codes import EnvironmentMissingError
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
 class WorkerProcess:
     """One process with one or more logical workers, stateless between iterations."""
 
+    def __init__(self, workers: tuple[int, ...]) -> None:
+        self._workers = workers
+
+    def __repr__(self) -> str:
+        # How the dashboard and the logs call it.
+        return f"WorkerProcess(workers {', '.join(map(str, self._workers))})"
+
     def serve(
         self,
         config: TrainConfig,
         dataset: ImageDataset,
-        workers: tuple[int, ...],
         contact: Contact,
         num_parameters: int,
+        isolation: Isolation | None,
     ) -> None:
         """Answer the server until it says stop; the caller must never get the result."""
-        group = WorkerGroup(config, dataset, workers)
-        serve(contact, group, config.make_assignment().num_files, num_parameters)
+        order = Order(config, dataset, self._workers, contact, num_parameters)
+        if isolation is None:
+            order.carry_out()
+        else:
+            isolation.run(order)
 
 
 class RayProcess:
@@ -82,8 +95,10 @@ class Server:
         num_processes: int,
         state: ServerState | None,
         encrypt: bool,
+        isolation: Isolation | None,
     ) -> None:
         ignore_unread_errors()
+        self._title = f"{config.scheme} {config.rule} against {config.attack or 'nobody'}"
         (reference,) = dataset
         images: ImageDataset = ray.get(reference)
         model = make_model(config.model, images.input_shape, images.num_classes)
@@ -96,8 +111,8 @@ class Server:
         def start(contact: Contact, workers: tuple[int, ...]) -> RayProcess:
             actor = WorkerProcess.options(  # type: ignore[attr-defined]
                 num_cpus=share, scheduling_strategy="SPREAD"
-            ).remote()
-            serving = actor.serve.remote(config, reference, workers, contact, num_parameters)
+            ).remote(workers)
+            serving = actor.serve.remote(config, reference, contact, num_parameters, isolation)
             return RayProcess(actor, serving)
 
         longest = max(4 * num_parameters, num_workers * assignment.load * (1 + DIGEST_BYTES))
@@ -114,10 +129,13 @@ class Server:
             self._server.state.parameters, samples.files(0)[0], config.deadline
         )
 
+    def __repr__(self) -> str:
+        return f"Server({self._title})"
+
     def differences(self) -> list[str]:
         """What processes compute with whose arithmetic is not that of the most; empty if all agree.
 
-        Their honest copies would lose every vote.
+        Their honest copies would lose every vote, unless there is a tolerance for them.
         """
         digests = Counter(value for value, _ in self._probed.values())
         common = digests.most_common(1)[0][0] if digests else b""
@@ -132,6 +150,35 @@ class Server:
         yield from self._server.train(checkpoint_interval)
 
 
+@ray.remote(num_cpus=0, max_retries=0)
+def _refusal(isolation: Isolation) -> str | None:
+    """Why this node refuses, None if it does not; runs before any worker code does."""
+    session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
+    try:
+        isolation.check(session)
+    except IsolationError as error:
+        return str(error)
+    return None
+
+
+def _check_on_every_node(isolation: Isolation) -> None:
+    """Raises IsolationError where a node cannot do it, all nodes with their reasons."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    answers = [
+        _refusal.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(isolation)
+        for node in nodes
+    ]
+    refusals = [
+        f"node {node['NodeManagerAddress']}: {refusal}"
+        for node, refusal in zip(nodes, ray.get(answers), strict=True)
+        if refusal
+    ]
+    if refusals:
+        raise IsolationError("\n".join(refusals))
+
+
 def train_on_ray(
     config: TrainConfig,
     dataset: ImageDataset,
@@ -140,6 +187,7 @@ def train_on_ray(
     state: ServerState | None = None,
     checkpoint_interval: int | None = None,
     encrypt: bool = False,
+    isolation: Isolation | None = None,
 ) -> Generator[tuple[Row, ServerState | None]]:
     """Train over actors of the connected cluster; ends them when closed.
 
@@ -151,24 +199,31 @@ def train_on_ray(
         state: where to go on; None starts anew.
         checkpoint_interval: iterations after which the state comes with the metrics.
         encrypt: encrypt what travels between server and workers.
+        isolation: run worker code as another user.
 
     Yields:
         The metrics of each iteration, and the state where one is due.
 
     Raises:
         ValueError: `num_processes` is below 1 or above K.
+        IsolationError: a node cannot isolate workers; a ValueError, too.
+        EnvironmentMissingError: the parameter server's process ended.
     """
     num_workers = config.make_assignment().num_workers
     if num_processes is None:
         num_processes = min(num_workers, max(1, int(ray.cluster_resources()["CPU"])))
     if not 1 <= num_processes <= num_workers:
         raise ValueError(f"processes is {num_processes}, must be 1 to the {num_workers} workers")
+    if isolation is not None:
+        _check_on_every_node(isolation)
     ignore_unread_errors()
-    server: Any = Server.remote(  # type: ignore[attr-defined]
-        config, [ray.put(dataset)], num_processes, state, encrypt
+    # Beside the driver, whose end is the end of the run anyway: no other node's loss is.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    server: Any = Server.options(scheduling_strategy=here).remote(  # type: ignore[attr-defined]
+        config, [ray.put(dataset)], num_processes, state, encrypt, isolation
     )
     try:
-        if different := ray.get(server.differences.remote()):
+        if different := [] if config.vote_tolerance else ray.get(server.differences.remote()):
             warnings.warn(
                 f"{len(different)} of {num_processes} worker processes compute other bits than the"
                 f" rest, and honest workers there will be outvoted: {'; '.join(different)}",
@@ -176,5 +231,10 @@ def train_on_ray(
             )
         for row in server.train.options(num_returns="streaming").remote(checkpoint_interval):
             yield ray.get(row)
+    except ray.exceptions.RayActorError as error:
+        raise EnvironmentMissingError(
+            f"the parameter server's process ended ({str(error).splitlines()[0]}); the run goes on"
+            " from its last checkpoint with --resume and the same --run-dir"
+        ) from error
     finally:
         ray.kill(server)

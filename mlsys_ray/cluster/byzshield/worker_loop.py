@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import zmq
 
+from mlsys_ray.byzshield.config import TrainConfig
+from mlsys_ray.byzshield.data import ImageDataset
 from mlsys_ray.byzshield.transport import Task
 from mlsys_ray.byzshield.worker import WorkerGroup
 from mlsys_ray.cluster.byzshield import protocol
@@ -13,6 +17,31 @@ from mlsys_ray.cluster.byzshield.protocol import Header, Kind
 from mlsys_ray.cluster.environment import cpu_model, vector_bits
 
 IDLE_MILLISECONDS = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What a worker process is started for.
+
+    Attributes:
+        config: the run.
+        dataset: what it trains on.
+        workers: the logical workers that live here.
+        contact: where the server is and how to prove who this is.
+        num_parameters: d.
+    """
+
+    config: TrainConfig
+    dataset: ImageDataset
+    workers: tuple[int, ...]
+    contact: Contact
+    num_parameters: int
+
+    def carry_out(self) -> None:
+        """Answer the server until it says stop."""
+        group = WorkerGroup(self.config, self.dataset, self.workers)
+        num_files = self.config.make_assignment().num_files
+        serve(self.contact, group, num_files, self.num_parameters)
 
 
 def serve(contact: Contact, group: WorkerGroup, num_files: int, num_parameters: int) -> None:

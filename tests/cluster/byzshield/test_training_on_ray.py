@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import closing
 
 import psutil
 import pytest
@@ -52,6 +53,23 @@ def test_it_goes_on_from_a_checkpoint(train):
     config = TrainConfig(byzantine=3, attack="alie", **SMALL)
     whole = in_process(config, checkpoint_interval=3)
     assert measured(train(config, state=whole[2][1])) == measured(whole[3:])
+
+
+def test_the_dashboard_says_what_each_actor_does(train):
+    import ray
+    from ray.util.state import list_actors
+
+    with closing(train(TrainConfig(byzantine=1, attack="constant", **SMALL))) as rows:
+        next(rows)
+        # Not any other cluster that runs on this machine.
+        address = ray.get_runtime_context().gcs_address
+        names = {actor.repr_name for actor in list_actors(address, detail=True)}
+    evens, odds = (", ".join(map(str, range(start, 15, 2))) for start in (0, 1))
+    assert names >= {
+        "Server(mols median against constant)",
+        f"WorkerProcess(workers {evens})",
+        f"WorkerProcess(workers {odds})",
+    }
 
 
 @pytest.mark.parametrize("fault", ["nan", "shape", "dtype", "error"])
@@ -121,7 +139,9 @@ def _worker_pids():
     }
 
 
-def test_processes_whose_arithmetic_differs_are_named_at_the_start(train, user_modules):
+@pytest.fixture
+def uneven_model(user_modules):
+    """A model whose gradients differ a little from process to process."""
     (user_modules / "different_model.py").write_text(
         "import os, torch\n"
         "from mlsys_ray.byzshield.models import small_cnn\n"
@@ -130,13 +150,30 @@ def test_processes_whose_arithmetic_differs_are_named_at_the_start(train, user_m
         "        super().__init__()\n"
         "        self.net = net\n"
         "    def forward(self, images):\n"
-        "        return self.net(images) * (1 + 1e-3 * (os.getpid() % 1000))\n"
+        "        return self.net(images) * (1 + 1e-6 * (os.getpid() % 1000))\n"
         "def model(shape, classes):\n"
         "    return Different(small_cnn(shape, classes))\n"
     )
-    config = TrainConfig(model="different_model:model", **{**SMALL, "iterations": 1})
+    return "different_model:model"
+
+
+def test_processes_whose_arithmetic_differs_are_named_at_the_start(train, uneven_model):
+    config = TrainConfig(model=uneven_model, **{**SMALL, "iterations": 1})
     with pytest.warns(UserWarning, match=r"1 of 2 worker processes .* process [01] \(.*torch"):
         list(train(config, num_processes=2))
+
+
+def test_with_a_tolerance_processes_whose_arithmetic_differs_are_heard(train, uneven_model):
+    attack = {"byzantine": 3, "attack": "constant"}
+    config = TrainConfig(model=uneven_model, vote_tolerance=1e-2, **attack, **SMALL)
+    rows = [row for row, _ in train(config, num_processes=3)]
+    assert [row["decided_files"] for row in rows] == [25] * 6
+    assert [row["distorted_files"] for row in rows] == [3] * 6
+    ((exact, _),) = in_process(TrainConfig(**{**SMALL, "iterations": 1}))
+    assert all(row["bytes_received"] > 2 * exact["bytes_received"] for row in rows)
+    liars = set(config.byzantine_at(0))
+    outvoted = {worker for row in rows for worker in row["outvoted_workers"]}
+    assert liars <= outvoted
 
 
 def test_with_encryption_the_curve_is_the_same(train):
