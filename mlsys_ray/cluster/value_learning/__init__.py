@@ -1,0 +1,1 @@
+"""Measuring of schedules on the machines of a cluster."""

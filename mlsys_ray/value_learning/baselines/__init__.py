@@ -1,0 +1,1 @@
+"""Other ways to schedule or run a pipeline, under one interface."""

@@ -1,0 +1,1 @@
+"""Searches for a schedule, by a value function or by measuring."""
