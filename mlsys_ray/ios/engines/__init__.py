@@ -1,0 +1,1 @@
+"""What runs schedules: one file an engine."""

@@ -1,0 +1,1 @@
+"""Schedules on a GPU: streams for groups, the whole of it in one CUDA graph."""

@@ -1,0 +1,1 @@
+"""Search over schedules: endings, the dynamic programme, and what it is compared with."""
