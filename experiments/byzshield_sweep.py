@@ -2,7 +2,7 @@
 
 ray job submit --working-dir . -- python experiments/byzshield_sweep.py \
     --schemes mols frc baseline --attacks alie constant reversed_gradient --byzantine-counts 2 3 \
-    --seeds 0 1 2 --run-dir /shared/runs/study
+    --seeds 0 1 2 --run-dir study --storage s3://bucket/runs
 
 All flags are those of `mlsys-ray byzshield sweep`. Submitted again with the same --run-dir, it
 runs only what is missing.

@@ -1,7 +1,7 @@
 """Placement policies on held-out traces, as an entrypoint for a Ray cluster.
 
 ray job submit --working-dir . -- python experiments/fireplace_evaluate.py \
-    --trace microvm --num-seeds 8 --hindsight --run-dir /shared/runs/microvm
+    --trace microvm --num-seeds 8 --hindsight --run-dir microvm --storage s3://bucket/runs
 
 All flags are those of `mlsys-ray fireplace evaluate`; each trace is a task of one CPU.
 """

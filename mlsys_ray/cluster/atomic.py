@@ -33,6 +33,11 @@ def atomic_write(path: Path, data: bytes | str) -> None:
         raise
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that is being written."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that killed processes left below `folder`."""
     for leftover in folder.rglob(".*.tmp"):

@@ -16,6 +16,9 @@ class Place:
 
     run_dir: Path | None = None
     """Run directory; by default a new one under runs/."""
+    storage: str | None = None
+    """Where the run directory is kept, under its name: a path, s3://bucket/folder or
+    gs://bucket/folder. With --resume, what is there of the run is taken from there."""
     resume: bool = False
     """Go on with the run in the run directory, from its last checkpoint."""
     checkpoint_interval: int = 25
@@ -32,6 +35,11 @@ class Place:
     """Worker processes, among which the workers are shared out; by default one a CPU."""
     encrypt: bool = False
     """Encrypt what travels between server and worker processes (CURVE)."""
+    isolate: str | None = None
+    """User whose processes run worker code, such as nobody, out of reach of the cluster's token;
+    needs root on every node. docs/byzshield_transport.md says what it holds off."""
+    isolate_python: str | None = None
+    """Interpreter for isolate, where that user cannot run the one of this process."""
 
     def __post_init__(self) -> None:
         if self.checkpoint_interval < 1:
@@ -42,6 +50,9 @@ class Place:
             raise ValueError("resume needs run_dir, the run directory to go on with")
         if self.share_replicas and not self.in_process:
             raise ValueError("share_replicas needs in_process: processes share no gradients")
-        ignored = {"address": self.address, "processes": self.processes, "encrypt": self.encrypt}
+        if self.isolate_python and not self.isolate:
+            raise ValueError("isolate_python needs isolate, the user who runs it")
+        names = ("address", "processes", "encrypt", "isolate")
+        ignored = {name: getattr(self, name) for name in names}
         if self.in_process and (given := [name for name, value in ignored.items() if value]):
             raise ValueError(f"in_process uses no cluster: leave {' and '.join(given)} out")

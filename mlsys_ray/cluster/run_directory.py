@@ -6,6 +6,7 @@
 | `environment.json` | versions, processor, cores, memory, commit, command, start |
 | `metrics.jsonl` | one JSON object a step |
 | `summary.json` | written last: status, times, error and the headline numbers |
+| `results.parquet` | of a study: a row for each trial or setting |
 | `plots/*.png`, `tables/*.json` | for the report; a table is a list of records |
 | `lock.json` | the process that writes here, while it does |
 
@@ -21,7 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -36,12 +37,13 @@ __all__ = ["PLACE_FIELDS", "RunDirectory", "RunInUseError", "atomic_write", "def
 
 Status = Literal["done", "failed", "interrupted"]
 
-PLACE_FIELDS = frozenset({"address", "data_dir", "json", "resume", "run_dir"})
+PLACE_FIELDS = frozenset({"address", "data_dir", "json", "resume", "run_dir", "storage"})
 """Config fields that say where a run happens, not what it computes.
 
 They may change when a run is resumed, and do not set runs apart in a comparison.
 """
 
+RESULTS = "results.parquet"
 _SUMMARY_FIELDS = frozenset({"status", "started", "ended", "wall_seconds", "error"})
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -148,6 +150,15 @@ class RunDirectory:
         lines = [plain_json.dumps(dict(record)) for record in records]
         return self.write(f"tables/{_file_name(name)}.json", "[\n" + ",\n".join(lines) + "\n]\n")
 
+    def save_results(self, name: str, records: Sequence[Mapping[str, Any]]) -> Path:
+        """Write the table of a whole study: for the report, and as `results.parquet`."""
+        import pandas as pd
+
+        self.save_table(name, records)
+        content = io.BytesIO()
+        pd.DataFrame([dict(record) for record in records]).to_parquet(content)
+        return self.write(RESULTS, content.getvalue())
+
     def finish(self, summary: Mapping[str, Any], status: Status = "done") -> None:
         """Write `summary.json`: the run's headline numbers, status, times, wall time in seconds.
 
@@ -168,7 +179,9 @@ class RunDirectory:
         except BaseException as error:
             if not self._lock.lost:
                 text = "".join(traceback.format_exception_only(error)).strip()
-                self._write_summary("interrupted" if _is_interrupt(error) else "failed", text)
+                # Where the disk has gone, the error that leaves the block says so.
+                with suppress(OSError):
+                    self._write_summary("interrupted" if _is_interrupt(error) else "failed", text)
             raise
         if not self._finished:
             self._write_summary("failed", "the run ended without a summary")
@@ -319,8 +332,8 @@ def _file_name(name: str) -> str:
 
 def _is_interrupt(error: BaseException) -> bool:
     if isinstance(error, SystemExit):
-        # Ray's own handler for SIGTERM exits with the bare signal number.
-        return error.code in (_TERMINATED, int(signal.SIGTERM))
+        # Ray's own handler for SIGTERM exits with the bare signal number; Tune stops trials by 0.
+        return error.code in (_TERMINATED, int(signal.SIGTERM), 0)
     return isinstance(error, KeyboardInterrupt)
 
 

@@ -7,6 +7,7 @@ thread waiting. Elsewhere (another host, another container) only the heartbeat t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -61,6 +62,20 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def this_process() -> Holder:
+    """This process as one that takes a lock now."""
+    now = utc_now()
+    return Holder(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        pid_namespace=_pid_namespace(),
+        since=now,
+        heartbeat=now,
+        token=uuid.uuid4().hex,
+    )
+
+
 class RunLock:
     """Holds `path/lock.json` inside its `with` block.
 
@@ -75,22 +90,13 @@ class RunLock:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="run-lock", daemon=True)
         self._usurper: Holder | None = None
-        now = utc_now()
-        self._me = Holder(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
-            pid_namespace=_pid_namespace(),
-            since=now,
-            heartbeat=now,
-            token=uuid.uuid4().hex,
-        )
+        self._me = this_process()
 
     def __enter__(self) -> RunLock:
         with self._guard:
             holder = living_holder(self._path)
             if holder is not None:
-                raise RunInUseError(_in_use(self._path, holder))
+                raise RunInUseError(in_use(self._path, holder, _heartbeat_age(self._path)))
             self._write()
         self._thread.start()
         return self
@@ -103,7 +109,8 @@ class RunLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        with self._guard:
+        # On a disk that has gone the lock ages.
+        with contextlib.suppress(OSError), self._guard:
             holder = _read(self._path)
             if holder is not None and holder.token == self._me.token:
                 (self._path / LOCK_NAME).unlink()
@@ -150,26 +157,41 @@ def living_holder(path: Path) -> Holder | None:
     holder = _read(path)
     if holder is None:
         return None
-    alive = _process_lives(holder) if holder.pid_namespace == _pid_namespace() else None
-    if alive is None:
-        alive = _heartbeat_age(path) <= STALE_SECONDS
-    return holder if alive else None
+    return holder if is_alive(holder, _heartbeat_age(path)) else None
+
+
+def is_alive(holder: Holder, age: float) -> bool:
+    """Whether a holder still runs, as the process table says, or else the age of its lock [s]."""
+    alive = _process_lives(holder)
+    return age <= STALE_SECONDS if alive is None else alive
+
+
+def parse_holder(content: bytes, where: str | Path) -> Holder:
+    """Read the content of a lock that lies at `where`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return Holder(**plain_json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{where} is not the lock of a run ({error}); delete it if no run uses the directory"
+        ) from error
 
 
 def _read(path: Path) -> Holder | None:
     try:
-        return Holder(**plain_json.loads((path / LOCK_NAME).read_bytes()))
+        content = (path / LOCK_NAME).read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path / LOCK_NAME} is not the lock of a run ({error}); delete it if no run uses the"
-            " directory"
-        ) from error
+    return parse_holder(content, path / LOCK_NAME)
 
 
 def _process_lives(holder: Holder) -> bool | None:
-    """What the process table says; None if it leaves doubt."""
+    """What the process table says; None if it leaves doubt, or is another one than the holder's."""
+    if holder.pid_namespace != _pid_namespace():
+        return None
     try:
         process = psutil.Process(holder.pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -198,9 +220,10 @@ def _pid_namespace() -> str:
         return f"{socket.gethostname()}:{psutil.boot_time():.0f}"
 
 
-def _in_use(path: Path, holder: Holder) -> str:
+def in_use(path: Path | str, holder: Holder, age: float) -> str:
+    """What to tell who wants a run directory that is in use."""
     return (
         f"run directory {path} is in use by process {holder.pid} on host {holder.host} since"
-        f" {holder.since} (last heartbeat {_heartbeat_age(path):.0f} s ago); give another"
+        f" {holder.since} (last heartbeat {age:.0f} s ago); give another"
         " --run-dir, or wait until that run has ended"
     )

@@ -7,17 +7,27 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from mlsys_ray.cluster.nodes import check_storage, check_versions, full_disks
+from mlsys_ray.cluster.storage import Storage
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
 PROBE_SECONDS = 5.0
-HEALTH_CHECK_SECONDS = 20.0
+HEALTH_CHECK_SECONDS = 60.0
+MEASURE = "measure"
+"""Resource of a node that trials which measure times take, so that they are alone there."""
 TOKEN_HELP = (
-    "A missing or wrong token is a likely cause: export RAY_AUTH_MODE=token and put the cluster's"
-    " token into ~/.ray/auth_token (or RAY_AUTH_TOKEN, or a file named by RAY_AUTH_TOKEN_PATH)."
+    "A missing or wrong token is a likely cause; both lines are needed:\n"
+    "  export RAY_AUTH_MODE=token\n"
+    "  export RAY_AUTH_TOKEN_PATH=FILE   # with the cluster's token; by default ~/.ray/auth_token"
+)
+DISK_HELP = (
+    "Delete files there, or start Ray with --temp-dir (RAY_TMPDIR) on a larger disk; what the run"
+    " has recorded is kept, and the same command goes on from there."
 )
 
 
@@ -48,49 +58,93 @@ def token_source() -> str | None:
 
 
 @contextmanager
-def ray_session(address: str | None = None, num_cpus: int | None = None) -> Iterator[str]:
+def ray_session(
+    address: str | None = None,
+    num_cpus: int | None = None,
+    *,
+    private: bool = False,
+    storage: Storage | None = None,
+) -> Iterator[str]:
     """A Ray cluster for the duration of the block.
 
     One that this process is connected to already is used and left running. Inside, what is printed
-    goes to stderr: Ray prints where nobody asked it to, and stdout is for results.
+    goes to stderr: Ray prints where nobody asked it to, and stdout is for results. Each node of a
+    cluster that somebody else runs must have this process's versions.
 
     Args:
         address: `host:port` or `auto` of a running cluster; None takes RAY_ADDRESS, and where
             that is not set a local cluster is started, and shut down afterwards.
         num_cpus: cores of a local cluster; None takes all.
+        private: keep the files of a local cluster, which Ray makes writable for everybody, in a
+            folder that other users cannot enter, and remove them afterwards.
+        storage: that every node must be able to write to.
 
     Yields:
         One line saying which cluster this is and where its dashboard answers; empty where this
         process was connected before.
 
     Raises:
-        EnvironmentMissingError: no cluster answers at the address.
+        EnvironmentMissingError: no cluster answers at the address, a node has other versions or
+            cannot write to the storage, or the disk of one is full.
     """
     configure_environment()
     import ray
 
     if ray.is_initialized():
-        yield ""
+        with redirect_stdout(sys.stderr):
+            if storage:
+                check_storage(storage)
+            yield ""
         return
     address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None or address == "local":
-        ray.init("local", num_cpus=num_cpus, include_dashboard=True, **quiet)
-        description = _describe("local")
-    else:
-        check_address(address)
-        try:
-            ray.init(address, **quiet)
-        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-            raise EnvironmentMissingError(
-                f"cannot attach to Ray at {address}: {error}\n{TOKEN_HELP}"
-            ) from error
-        description = _describe("attached to")
-    try:
-        with redirect_stdout(sys.stderr):
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        stack.callback(ray.shutdown)
+        if address is None or address == "local":
+            if private:
+                # Sockets lie in it, whose paths may not be long.
+                folder = TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+                quiet["_temp_dir"] = os.path.join(stack.enter_context(folder), "ray")
+            quiet["resources"] = {MEASURE: 1}
+            ray.init("local", num_cpus=num_cpus, include_dashboard=True, **quiet)
+            description = _describe("local")
+        else:
+            check_address(address)
+            try:
+                ray.init(address, **quiet)
+            except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+                raise EnvironmentMissingError(
+                    f"cannot attach to Ray at {address}: {error}\n{TOKEN_HELP}"
+                ) from error
+            check_versions()
+            description = _describe("attached to")
+        if storage:
+            check_storage(storage)
+        with _full_disks_named():
             yield description
-    finally:
-        ray.shutdown()
+
+
+@contextmanager
+def _full_disks_named() -> Iterator[None]:
+    """Say which node's disk is full, where Ray's error is one that a full disk leads to.
+
+    Raises:
+        EnvironmentMissingError: naming node, folder and bytes.
+    """
+    from ray import exceptions
+
+    try:
+        yield
+    except (
+        exceptions.OutOfDiskError,
+        exceptions.ObjectStoreFullError,
+        exceptions.WorkerCrashedError,
+    ) as error:
+        if full := full_disks():
+            lines = [f"Ray cannot go on ({type(error).__name__}):", *full, DISK_HELP]
+            raise EnvironmentMissingError("\n".join(lines)) from error
+        raise
 
 
 def check_address(address: str) -> None:
@@ -112,7 +166,7 @@ def check_address(address: str) -> None:
     except OSError as error:
         raise EnvironmentMissingError(
             f"nothing answers at {address}: {error}. Is the head running (`ray start --head`)?"
-            f" {TOKEN_HELP}"
+            f"\n{TOKEN_HELP}"
         ) from error
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
@@ -120,10 +174,10 @@ def check_address(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise EnvironmentMissingError(
             f"{address} does not answer as a Ray head within {HEALTH_CHECK_SECONDS:.0f} s."
-            f" {TOKEN_HELP}"
+            f"\n{TOKEN_HELP}"
         ) from error
     if check.returncode != 0:
-        raise EnvironmentMissingError(f"Ray at {address} refuses this client. {TOKEN_HELP}")
+        raise EnvironmentMissingError(f"Ray at {address} refuses this client.\n{TOKEN_HELP}")
 
 
 def _describe(how: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,11 +12,14 @@ from mlsys_ray.byzshield.data import ImageDataset, load_dataset
 from mlsys_ray.byzshield.election import EVENTS
 from mlsys_ray.byzshield.server import Row, ServerState
 from mlsys_ray.byzshield.training import train_in_process
+from mlsys_ray.cluster import metrics
+from mlsys_ray.cluster.byzshield.isolation import Isolation
 from mlsys_ray.cluster.checkpoint import CHECKPOINT, dump_state, load_state
 from mlsys_ray.cluster.place import Place
 from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
 from mlsys_ray.cluster.run_reader import load_run
-from mlsys_ray.cluster.session import ray_session
+from mlsys_ray.cluster.session import configure_environment, ray_session
+from mlsys_ray.cluster.storage import Home, keep
 from mlsys_ray.cluster.suspects import suspects
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "byzshield-train"
 FINAL_EVALUATIONS = 5
 MOST_OUTVOTED = 10
+PARTS = ("compute", "communication", "vote", "aggregation")
+"""Of an iteration's time, by the names in its row."""
 
 
 class Listener(Protocol):
@@ -46,6 +51,7 @@ class Training:
     dataset: ImageDataset
     state: ServerState | None
     run: RunDirectory
+    home: Home
 
     @classmethod
     @contextmanager
@@ -54,13 +60,24 @@ class Training:
 
         Raises:
             RunInUseError: another process writes to the run directory.
-            ValueError: the run directory holds another run or a damaged checkpoint.
+            ValueError: the run directory holds another run or a damaged checkpoint, or this
+                machine cannot isolate workers.
             DataNotFoundError: the data set is not on this machine.
+            StorageError: the storage cannot be written.
         """
+        if (isolation := _isolation(place)) is not None:
+            configure_environment()
+            isolation.check()
         dataset = load_dataset(config.data, place.data_dir)
         path = place.run_dir or default_run_path(EXPERIMENT)
-        with RunDirectory.create(path, config, experiment=EXPERIMENT, resume=place.resume) as run:
-            checkpoint = path / CHECKPOINT
+        with (
+            keep(path, place.storage) as home,
+            RunDirectory.create(
+                home.folder, config, experiment=EXPERIMENT, resume=place.resume
+            ) as run,
+        ):
+            home.upload()
+            checkpoint = run.path / CHECKPOINT
             state = load_state(checkpoint) if checkpoint.exists() else None
             run.rewind(state.iteration if state else 0)
             yield cls(
@@ -69,19 +86,21 @@ class Training:
                 dataset=dataset,
                 state=state,
                 run=run,
+                home=home,
             )
 
     def train(self, listener: Listener) -> None:
         """Train to the end; the run has failed where not one file was ever decided.
 
         Raises:
-            EnvironmentMissingError: the Ray cluster cannot be reached.
+            EnvironmentMissingError: the Ray cluster cannot be reached, or the storage written.
         """
         with closing(self._rows(listener)) as rows:
             for row, checkpoint in rows:
                 self.run.log(row)
                 if checkpoint is not None:
                     self.run.write(CHECKPOINT, dump_state(checkpoint))
+                    self.home.upload()
                 listener.row(row)
         metrics = load_run(self.run.path).metrics
         found = suspects(metrics)
@@ -92,6 +111,7 @@ class Training:
             "proved_liars": [row["worker"] for row in found if row["proved"]],
             "distrusted": [row["worker"] for row in found if row["distrusted"]],
             "most_outvoted": [row["worker"] for row in found if row["outvoted"]][:MOST_OUTVOTED],
+            "silent": sorted(row["worker"] for row in found if row["silent"]),
             "shared_replicas": self.place.share_replicas,
         }
         self.run.finish(summary, "done" if summary["decided_files"] else "failed")
@@ -100,14 +120,20 @@ class Training:
         interval = self.place.checkpoint_interval
         what = self.config, self.dataset
         if self.place.in_process:
-            yield from train_in_process(
-                *what,
-                state=self.state,
-                checkpoint_interval=interval,
-                share_replicas=self.place.share_replicas,
+            yield from _published(
+                self.config,
+                train_in_process(
+                    *what,
+                    state=self.state,
+                    checkpoint_interval=interval,
+                    share_replicas=self.place.share_replicas,
+                ),
             )
             return
-        with ray_session(self.place.address) as description:
+        session = ray_session(
+            self.place.address, private=bool(self.place.isolate), storage=self.home.storage
+        )
+        with session as description:
             from mlsys_ray.cluster.byzshield import train_on_ray
 
             if description:
@@ -118,9 +144,35 @@ class Training:
                 state=self.state,
                 checkpoint_interval=interval,
                 encrypt=self.place.encrypt,
+                isolation=_isolation(self.place),
             )
             with closing(rows):
-                yield from rows
+                yield from _published(self.config, rows)
+
+
+def _published(
+    config: TrainConfig, rows: Iterable[tuple[Row, ServerState | None]]
+) -> Iterator[tuple[Row, ServerState | None]]:
+    """The same rows, whose numbers the cluster's metrics show as well."""
+    run = {"scheme": config.scheme, "rule": config.rule, "attack": config.attack or "none"}
+    with metrics.Publisher() as publisher:
+        for row, state in rows:
+            if row["test_accuracy"] is not None:
+                publisher.set(metrics.BYZSHIELD_ACCURACY, row["test_accuracy"], **run)
+            publisher.set(metrics.BYZSHIELD_DISTORTION, row["distortion"], **run)
+            publisher.add(metrics.BYZSHIELD_ITERATIONS, 1, **run)
+            publisher.add(metrics.BYZSHIELD_BYTES, row["bytes_received"])
+            for part in PARTS:
+                publisher.add(metrics.BYZSHIELD_SECONDS, row[f"seconds_{part}"], part=part)
+            for kind in EVENTS:
+                publisher.add(metrics.BYZSHIELD_EVENTS, row[f"event_{kind}"], kind=kind)
+            yield row, state
+
+
+def _isolation(place: Place) -> Isolation | None:
+    if place.isolate is None:
+        return None
+    return Isolation(user=place.isolate, python=place.isolate_python)
 
 
 def _summary(config: TrainConfig, metrics: pd.DataFrame) -> dict[str, Any]:

@@ -15,6 +15,13 @@ def test_a_local_cluster_says_where_it_and_its_dashboard_are(cluster):
         assert description == ""
 
 
+def test_what_is_printed_inside_does_not_mix_with_results(cluster, capsys):
+    with ray_session():
+        print("progress")
+    print("result")
+    assert capsys.readouterr().out == "result\n"
+
+
 def test_the_process_is_still_connected_after_an_inner_session(cluster):
     import ray
 

@@ -31,6 +31,9 @@ class AgentConfig:
     """Discount of the rewards, gamma [ratio]."""
     episode_vms: int = 2000
     """Decisions of an episode, after a warm-up that fills the cluster [VMs]."""
+    num_env_runners: int = 0
+    """Processes of one CPU each that step the environment; 0: the learner's own does. A study's
+    trials and bc and marwil, which read recorded episodes, have none [processes]."""
     seed: int = 0
     """Seed of the agent; training traces have seeds of their own."""
 
@@ -42,5 +45,12 @@ class AgentConfig:
         for name in ("train_seconds", "learning_rate", "episode_vms"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.num_env_runners < 0:
+            raise ValueError(f"num_env_runners is {self.num_env_runners}; it must be at least 0")
+        if self.num_env_runners and self.algorithm in OFFLINE:
+            raise ValueError(
+                f"num_env_runners is {self.num_env_runners}; {self.algorithm} reads recorded"
+                " episodes, so it must be 0"
+            )
         if not 0 < self.discount <= 1:
             raise ValueError(f"discount is {self.discount}; it must be above 0 and at most 1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,6 +42,9 @@ PIECE = 50
 """Steps of the pieces that recorded episodes are cut into."""
 PIECES_READ = 10
 OFFLINE_BATCH = PIECE * PIECES_READ
+SAMPLE_SECONDS = 600.0
+"""How long environment steps may stay away. RLlib's own limit is 60 s, after which it throws away
+what comes later and goes on with nothing [s]."""
 FILLING = 4.0
 """VMs of the warm-up, in mean numbers of VMs alive."""
 
@@ -59,6 +63,11 @@ def make_env(config: AgentConfig) -> VMPlacementEnv:
     )
 
 
+class RunnersFailedError(RuntimeError):
+    """No environment steps came, because runners died or were too slow."""
+
+
+@cache
 def history(config: AgentConfig) -> Statistics:
     """Statistics of the functions, from the training segment."""
     return Statistics.learn(make_trace(config.workload, "train", 0, HISTORY_VMS))
@@ -78,30 +87,71 @@ def train_agent(
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        RunnersFailedError: the environment was not stepped.
     """
+    from ray.exceptions import RayError
     from ray.tune.registry import register_env
 
     register_env(ENV_NAME, lambda _: make_env(config))
     if config.algorithm in OFFLINE:
         record_expert(config, folder / "episodes")
-    algorithm: Algorithm = _algorithm_config(config, folder).build_algo()
+    algorithm: Algorithm | None = None
     try:
-        begin = time.monotonic()
-        while (seconds := time.monotonic() - begin) < config.train_seconds:
-            result = algorithm.train()
-            runners = result.get("env_runners", {})
-            on_progress(
-                {
-                    "seconds": seconds,
-                    "iteration": result["training_iteration"],
-                    "env_steps": runners.get("num_env_steps_sampled_lifetime"),
-                    "episode_return": runners.get("episode_return_mean"),
-                }
-            )
+        algorithm = _algorithm_config(config, folder).build_algo()
+        _train_for(algorithm, config, on_progress)
         algorithm.save_to_path((folder / CHECKPOINT).absolute())
+    except RayError as error:
+        # Without a runner of its own there is no process that could have died of the environment.
+        if not config.num_env_runners:
+            raise
+        raise RunnersFailedError(
+            f"an environment runner failed: {error}\nWith num_env_runners=0 the learner's process"
+            " steps the environment, and shows what goes wrong in it"
+        ) from error
     finally:
-        algorithm.stop()
+        if algorithm is not None:
+            algorithm.stop()
     return folder / CHECKPOINT
+
+
+def _train_for(
+    algorithm: Algorithm, config: AgentConfig, on_progress: Callable[[dict[str, Any]], None]
+) -> None:
+    """Train until the time is up.
+
+    Raises:
+        RunnersFailedError: for `SAMPLE_SECONDS`, or until the end, there were no new steps.
+    """
+    begin = last = time.monotonic()
+    sampled = 0
+    while (seconds := time.monotonic() - begin) < config.train_seconds:
+        result = algorithm.train()
+        runners = result.get("env_runners", {})
+        steps = runners.get("num_env_steps_sampled_lifetime")
+        on_progress(
+            {
+                "seconds": seconds,
+                "iteration": result["training_iteration"],
+                "env_steps": steps,
+                "episode_return": runners.get("episode_return_mean"),
+            }
+        )
+        if config.algorithm in OFFLINE:
+            continue
+        if (steps or 0) > sampled:
+            sampled, last = steps, time.monotonic()
+        elif time.monotonic() - last > SAMPLE_SECONDS:
+            break
+    else:
+        if sampled or config.algorithm in OFFLINE:
+            return
+    raise RunnersFailedError(
+        f"no environment step came in {time.monotonic() - last:.0f} s, after {sampled} before. Are"
+        f" there CPUs for {config.num_env_runners} runners beside the learner? Fewer PMs or"
+        " episode_vms make a step cheaper; num_env_runners=0 steps in the learner's process"
+    )
 
 
 def _algorithm_config(config: AgentConfig, folder: Path) -> AlgorithmConfig:
@@ -148,7 +198,16 @@ def _algorithm_config(config: AgentConfig, folder: Path) -> AlgorithmConfig:
             )
             .training(train_batch_size_per_learner=OFFLINE_BATCH, **options)
         )
-    result = result.environment(ENV_NAME).env_runners(num_env_runners=0, num_envs_per_env_runner=4)
+    result = (
+        result.environment(ENV_NAME)
+        .env_runners(
+            num_env_runners=config.num_env_runners,
+            num_envs_per_env_runner=4,
+            sample_timeout_s=SAMPLE_SECONDS,
+        )
+        # By default RLlib puts another in a dead runner's place, again and again, and is silent.
+        .fault_tolerance(restart_failed_env_runners=False)
+    )
     if config.algorithm == "ppo":
         return result.training(train_batch_size_per_learner=4000, minibatch_size=500, num_epochs=6)
     if config.algorithm == "dqn":

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import psutil
 import pytest
 
 from mlsys_ray.cluster.agents.config import AgentConfig
@@ -34,6 +35,71 @@ def test_restored_agents_play(algorithm, tmp_path):
     first, second = (workload.run(AgentPolicy(algorithm, checkpoint, history(agent))) for _ in "ab")
     np.testing.assert_array_equal(first.placement, second.placement)
     assert (first.placement >= 0).all()
+
+
+def runner_processes():
+    """Those of the environment runners of this test's cluster."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.is_running() and "SingleAgentEnvRunner" in " ".join(process.cmdline())
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("algorithm", ["ppo", "appo"])
+def test_a_runner_that_dies_ends_the_training(algorithm, tmp_path):
+    """After some steps in a process apart from the learner's, that process is killed."""
+    from mlsys_ray.cluster.agents.training import CHECKPOINT, RunnersFailedError, train_agent
+
+    rows = []
+
+    def kill(row):
+        if row["env_steps"] and not any(row["env_steps"] for row in rows):
+            (runner,) = runner_processes()
+            runner.kill()
+        rows.append(row)
+
+    agent = config(algorithm, num_env_runners=1, train_seconds=900.0)
+    with pytest.raises(RunnersFailedError, match=r"(?s)runner failed: .*num_env_runners=0"):
+        train_agent(agent, tmp_path, kill)
+    assert any(row["env_steps"] for row in rows)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_runner_that_is_too_slow_ends_the_training(tmp_path, monkeypatch):
+    from mlsys_ray.cluster.agents import training
+
+    monkeypatch.setattr(training, "SAMPLE_SECONDS", 0.01)
+    agent = config("ppo", num_env_runners=1, train_seconds=900.0)
+    with pytest.raises(training.RunnersFailedError, match="no environment step came in"):
+        training.train_agent(agent, tmp_path)
+    assert not (tmp_path / training.CHECKPOINT).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_an_agent_trained_by_a_runner_plays(tmp_path):
+    from mlsys_ray.cluster.agents.training import AgentPolicy, history, train_agent
+    from mlsys_ray.fireplace.workload import make_workload
+
+    rows, runners = [], []
+
+    def note(row):
+        rows.append(row)
+        runners.extend(runner_processes())
+
+    agent = config("ppo", num_env_runners=1)
+    checkpoint = train_agent(agent, tmp_path, note)
+    assert rows[0]["env_steps"] > 0
+    assert len(runners) == len(rows)
+    run = make_workload(WORKLOAD, "test", 0, 500).run(
+        AgentPolicy("ppo", checkpoint, history(agent))
+    )
+    assert (run.placement >= 0).all()
 
 
 @pytest.mark.slow
@@ -76,6 +142,9 @@ def test_offline_algorithms_are_no_trials():
 
     with pytest.raises(ValueError, match="algorithms bc read recorded episodes by Ray Data"):
         expand(config("ppo"), ("ppo", "bc"), (), ())
+    with pytest.raises(ValueError, match="num_env_runners is 1; a trial of a study has one CPU"):
+        expand(config("ppo", num_env_runners=1), (), (), ())
+    assert [c.algorithm for c in expand(config("bc"), ("ppo", "dqn"), (), ())] == ["ppo", "dqn"]
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, history):
@@ -92,6 +161,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, history):
         ({"algorithm": "sac"}, "algorithm is 'sac'; accepted: ppo"),
         ({"train_seconds": 0.0}, "train_seconds is 0"),
         ({"discount": 1.5}, r"discount is 1\.5"),
+        ({"num_env_runners": -1}, "num_env_runners is -1"),
+        ({"algorithm": "bc", "num_env_runners": 1}, "bc reads recorded episodes, so it must be 0"),
     ],
 )
 def test_settings_out_of_range(changes, message):

@@ -4,6 +4,9 @@ import pytest
 
 from mlsys_ray.cluster.placement import evaluate_on_ray
 from mlsys_ray.fireplace.config import EvaluationConfig, WorkloadConfig
+from mlsys_ray.fireplace.model import shipped_model
+from mlsys_ray.fireplace.traces.microvm import microvm
+from mlsys_ray.fireplace.traces.table import write_table
 
 CONFIG = EvaluationConfig(
     workload=WorkloadConfig(num_vms=2000, num_pms=5, alive_per_pm=20),
@@ -17,7 +20,9 @@ CONFIG = EvaluationConfig(
 def test_results_are_kept_and_damaged_ones_computed_again(tmp_path):
     done = []
     summary, records = evaluate_on_ray(CONFIG, tmp_path, lambda *what: done.append(what))
-    assert [what[1:] for what in done] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [what[1:3] for what in done] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    best = min(summary["policies"], key=lambda name: summary["policies"][name]["par"])
+    assert done[-1][3].startswith(f"best {best}, PAR ")
     assert len(records) == 8
     rungs = summary["hindsight"]
     assert 1 <= rungs["full"] < rungs["spike_blind"]
@@ -30,12 +35,37 @@ def test_results_are_kept_and_damaged_ones_computed_again(tmp_path):
     assert done == []
     assert again == summary
 
-    cut = tmp_path / "policies" / "seed-1.parquet"
+    (cut,) = (tmp_path / "policies").glob("seed-1-*.parquet")
     cut.write_bytes(cut.read_bytes()[:100])
     repaired, _ = evaluate_on_ray(CONFIG, tmp_path, lambda *what: done.append(what))
     assert [what[0] for what in done] == ["policies"]
     for name, row in summary["policies"].items():
         assert repaired["policies"][name]["par"] == row["par"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_another_model_or_trace_under_the_same_name_is_computed_anew(tmp_path):
+    model, table = tmp_path / "model.safetensors", tmp_path / "trace.parquet"
+    model.write_bytes(shipped_model("microvm").to_bytes())
+    write_table(microvm(num_vms=1500, alive=100, num_functions=20), table)
+    config = EvaluationConfig(
+        workload=WorkloadConfig(trace=str(table), num_vms=1000, num_pms=5, alive_per_pm=20),
+        policies="mixture,certainty_equivalent",
+        model=str(model),
+    )
+    done = []
+
+    def evaluate():
+        done.clear()
+        evaluate_on_ray(config, tmp_path, lambda *what: done.append(what))
+        return len(done)
+
+    assert evaluate() == 1
+    assert evaluate() == 0
+    model.write_bytes(shipped_model("microvm-short").to_bytes())
+    assert evaluate() == 1
+    write_table(microvm(num_vms=1500, alive=100, num_functions=20, seed=1), table)
+    assert evaluate() == 1
 
 
 @pytest.mark.usefixtures("cluster")
