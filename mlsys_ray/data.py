@@ -1,12 +1,12 @@
-"""Finds data on this machine, and fetches public data for users who are online."""
+"""Finds data on this machine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from mlsys_ray.archives import ARCHIVES
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
 DATA_VARIABLE = "MLSYS_RAY_DATA"
@@ -14,24 +14,6 @@ DATA_VARIABLE = "MLSYS_RAY_DATA"
 
 class DataNotFoundError(EnvironmentMissingError):
     """Data is in none of the places that are searched."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A public archive: where it is and what it must be."""
-
-    url: str
-    checksum: str
-    folder: str
-
-
-ARCHIVES = {
-    "cifar10": Archive(
-        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        checksum="md5:c58f30108f718f92721af3b95e74349a",
-        folder="cifar-10-batches-py",
-    )
-}
 
 
 def cache_dir() -> Path:
@@ -57,7 +39,7 @@ def find_data(name: str, candidates: Sequence[str], data_dir: Path | None = None
     A place may be the folder above the data or a `data` folder's parent.
 
     Args:
-        name: what is looked for, a key of `ARCHIVES` if it can be fetched.
+        name: what is looked for, a key of `archives.ARCHIVES` if it can be fetched.
         candidates: relative paths, the best layout first.
         data_dir: the user's own place.
 
@@ -76,28 +58,3 @@ def find_data(name: str, candidates: Sequence[str], data_dir: Path | None = None
         f"{name} not found: none of {', '.join(candidates)} in\n{searched}\n"
         f"Give the folder that holds it by --data-dir or {DATA_VARIABLE}{fetch}."
     )
-
-
-def fetch(name: str, progress: bool = True) -> Path:
-    """Download and unpack a public archive into the user cache, checked by its checksum.
-
-    Returns:
-        The unpacked folder.
-
-    Raises:
-        ValueError: no archive has that name, or the checksum is another.
-    """
-    import pooch
-
-    if name not in ARCHIVES:
-        raise ValueError(f"name is {name!r}, must be one of {', '.join(ARCHIVES)}")
-    archive = ARCHIVES[name]
-    pooch.retrieve(
-        archive.url,
-        known_hash=archive.checksum,
-        fname=archive.url.rpartition("/")[2],
-        path=cache_dir(),
-        processor=pooch.Untar(extract_dir="."),
-        progressbar=progress,
-    )
-    return cache_dir() / archive.folder

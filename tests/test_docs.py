@@ -20,7 +20,7 @@ PARTS = (
 )
 
 
-@pytest.mark.parametrize("system", ["byzshield", "fireplace"])
+@pytest.mark.parametrize("system", ["byzshield", "fireplace", "ios", "value_learning"])
 def test_a_system_page_has_every_part(system):
     text = (DOCS / f"{system}.md").read_text()
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)

@@ -37,13 +37,14 @@ class Train:
             with usage_errors():
                 training = stack.enter_context(Training.open(self.config, self.place))
             progress = TrainingProgress(self.config.iterations, self.config.scheme)
-            progress.say(f"run directory: {training.run.path}")
+            progress.say(f"run directory: {training.home}")
             training.train(stack.enter_context(progress))
         run = load_run(training.run.path)
         print_table([_shown(run.summary)])
         if self.json:
             print_json({"run_dir": run.path, **run.summary})
-        say(f"run directory: {run.path}; for a page with its plots: mlsys-ray report {run.path}")
+        page = f"mlsys-ray report {run.path}"
+        say(f"run directory: {training.home}; for a page with its plots: {page}")
         if run.status != "done":
             say("the run failed: not one file was ever decided; its events say why")
             return ExitCode.FAILED

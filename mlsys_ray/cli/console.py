@@ -40,9 +40,12 @@ def print_table(records: Sequence[Mapping[str, Any]], title: str | None = None) 
     """Print records of the same keys as a table, on stderr; None is a dash."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title and escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in records[0]:
         numeric = all(isinstance(row[name], int | float | None) for row in records)
         table.add_column(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.study import StudyPlace, study
 from mlsys_ray.exit_codes import ExitCode
 from mlsys_ray.fireplace.config import (
     EvaluationConfig,
@@ -76,44 +77,22 @@ class TrainPlacement:
 class EvaluatePlacement:
     """Place held-out traces with every policy, and score the peak-to-average ratio (PAR) of use.
 
-    Each trace is a task of one CPU on a local Ray cluster, or on the one at --address. Given the
-    same run directory again, only what is missing is computed.
+    Each trace is a task of one CPU on a local Ray cluster, or on the one at --address.
     """
 
     evaluation: Annotated[EvaluationConfig, arg(name="")]
-    run_dir: Path | None = None
-    """Run directory; by default a new one under runs/."""
-    address: str | None = None
-    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
+    place: Annotated[StudyPlace, arg(name="")]
     json: bool = False
     """Print the summary as JSON on stdout, too."""
 
     def run(self) -> ExitCode:
         """Evaluate, and write the table, the plots and the report."""
-        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.cluster.session import ray_session
-        from mlsys_ray.report.html import write_report
-
-        folder = self.run_dir or default_run_path("fireplace-evaluate")
-        with ExitStack() as stack:
-            with usage_errors():
-                run = stack.enter_context(
-                    RunDirectory.create(
-                        folder,
-                        flat_config(self.evaluation),
-                        experiment="fireplace-evaluate",
-                        resume=True,
-                    )
-                )
-            say(f"run directory: {folder}")
-            with ray_session(self.address) as description, usage_errors():
-                say(description)
-                summary = evaluate_into(run, self.evaluation)
-        report = write_report([folder], folder / "report.html")
+        config = flat_config(self.evaluation)
+        with study(self.place, config, "fireplace-evaluate") as ours, usage_errors():
+            summary = evaluate_into(ours.run, self.evaluation)
         print_policies(self.evaluation, summary)
-        say(f"report: {report.path}")
         if self.json:
-            print_json({"run_dir": folder, **summary})
+            print_json({"run_dir": ours.home.folder, **summary})
         return ExitCode.DONE
 
 
@@ -122,7 +101,9 @@ def evaluate_into(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]
     from mlsys_ray.cluster.placement import evaluate_on_ray
 
     summary, records = evaluate_on_ray(
-        config, run.path, lambda part, done, total: say(f"{part}: {done} of {total} traces")
+        config,
+        run.path,
+        lambda part, done, total, best: say(f"{part}: {done} of {total} traces; {best}"),
     )
     run.rewind(0)
     for record in records:

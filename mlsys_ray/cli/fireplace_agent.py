@@ -10,6 +10,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.study import StudyPlace, check_rates, study
 from mlsys_ray.cluster.agents.config import AgentConfig
 from mlsys_ray.exit_codes import ExitCode
 from mlsys_ray.fireplace.config import flat_config
@@ -64,58 +65,63 @@ class TrainAgent:
 class CompareAgents:
     """Train several RLlib agents for the same time with Ray Tune, and compare them.
 
-    Each trial takes one CPU. Given the same run directory again, only what is missing is run.
+    Each trial takes one CPU.
     """
 
     agent: Annotated[AgentConfig, arg(name="")]
+    place: Annotated[StudyPlace, arg(name="")]
     algorithms: tuple[str, ...] = ()
     """Axis of algorithm."""
     seeds: tuple[int, ...] = ()
     """Axis of seed."""
     learning_rates: tuple[float, ...] = ()
     """Axis of learning_rate."""
-    run_dir: Path | None = None
-    """Folder of the study; by default a new one under runs/. On several nodes it must be on a disk
-    that all of them share."""
-    address: str | None = None
-    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
+    rate_range: tuple[float, float] | None = None
+    """Lowest and highest learning rate; Optuna draws --num-rates between them for each algorithm
+    and seed, instead of the axis of learning_rate."""
+    num_rates: int = 10
+    """Learning rates drawn from --rate-range [count]."""
+    stop_early: bool = False
+    """Stop agents whose return falls behind that of others at the same time (ASHA)."""
     json: bool = False
     """Print the table as JSON on stdout, too."""
 
     def run(self) -> ExitCode:
         """Run what is missing, then write the table and the report."""
-        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.cluster.session import ray_session
-        from mlsys_ray.report.html import write_report
+        from mlsys_ray.report.study_plots import bars
 
-        folder = self.run_dir or default_run_path("fireplace-agents")
+        with usage_errors():
+            check_rates(self.rate_range, self.num_rates, self.learning_rates)
+        tried = self.num_rates if self.rate_range else 1
         axes = {
             "algorithms": self.algorithms,
             "seeds": self.seeds,
             "learning_rates": self.learning_rates,
+            "rate_range": self.rate_range,
+            "num_rates": tried,
         }
-        with ray_session(self.address) as description, ExitStack() as stack:
+        config = {**flat_config(self.agent), **axes}
+        with study(self.place, config, "fireplace-agents") as ours:
             from mlsys_ray.cluster.agents.study import expand, run_study
 
-            say(description)
             with usage_errors():
                 configs = expand(self.agent, self.algorithms, self.seeds, self.learning_rates)
-                run = stack.enter_context(
-                    RunDirectory.create(
-                        folder,
-                        {**flat_config(self.agent), **axes},
-                        experiment="fireplace-agents",
-                        resume=True,
-                    )
-                )
-            say(f"study: {folder}, {len(configs)} trials")
-            table = run_study(configs, folder / "trials")
-            run.save_table("PAR on a held-out trace", table)
-            failed = sum(row["par"] is None for row in table)
-            run.finish({"trials": len(table), "failed": failed})
-        report = write_report([folder], folder / "report.html")
+            say(f"study: {len(configs) * tried} trials")
+            table = run_study(
+                configs,
+                ours.trials,
+                rates=self.rate_range,
+                num_rates=tried,
+                home=ours.home,
+                stop_early=self.stop_early,
+            )
+            ours.run.save_results("PAR on a held-out trace", table)
+            names = ("algorithm", "seed", "learning_rate")
+            ours.run.save_plot("PAR", bars(table, names, "par", "PAR on a held-out trace"))
+            stopped = sum(row["stopped_early"] for row in table)
+            failed = len(configs) * tried - sum(row["par"] is not None for row in table) - stopped
+            ours.run.finish({"trials": len(table), "failed": failed, "stopped_early": stopped})
         print_table(table)
-        say(f"report: {report.path}")
         if self.json:
             print_json(table)
         return ExitCode.SOME_TRIALS_FAILED if failed else ExitCode.DONE

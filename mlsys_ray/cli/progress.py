@@ -9,8 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mlsys_ray.byzshield.election import EVENTS
 from mlsys_ray.byzshield.server import Row
-
-PARTS = ("compute", "communication", "vote", "aggregation")
+from mlsys_ray.cluster.training import PARTS
 
 
 class TrainingProgress:

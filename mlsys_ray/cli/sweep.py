@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from tyro.conf import arg
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.study import Study, StudyPlace, check_rates, study
 from mlsys_ray.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Sweep:
     """
 
     config: Annotated[TrainConfig, arg(name="")]
+    place: Annotated[StudyPlace, arg(name="")]
     schemes: tuple[str, ...] = ()
     """Axis of scheme."""
     rules: tuple[str, ...] = ()
@@ -41,54 +42,77 @@ class Sweep:
     """Axis of learning_rate."""
     seeds: tuple[int, ...] = ()
     """Axis of seed."""
-    run_dir: Path | None = None
-    """Folder of the study; given again, only what is missing is run. By default a new one under
-    runs/. On several nodes it must be on a disk that all of them share."""
+    rate_range: tuple[float, float] | None = None
+    """Lowest and highest learning rate; Optuna draws --num-rates between them for each other
+    setting, instead of the axis of learning_rate."""
+    num_rates: int = 10
+    """Learning rates drawn from --rate-range [count]."""
+    stop_early: bool = False
+    """Stop trials whose accuracy falls behind that of others at the same iteration (ASHA)."""
     data_dir: Path | None = None
     """Folder with the data set; searched before MLSYS_RAY_DATA and the user cache."""
-    address: str | None = None
-    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
     json: bool = False
     """Print the table as JSON on stdout, too."""
 
     def run(self) -> ExitCode:
         """Run what is missing, then write the table, the plots and the report."""
-        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.cluster.session import ray_session
-        from mlsys_ray.cluster.sweep import expand, run_trials, sweep_path
-        from mlsys_ray.cluster.trials import recorded
-        from mlsys_ray.report.html import write_report
+        from mlsys_ray.cluster.sweep import expand
 
         with usage_errors():
+            check_rates(self.rate_range, self.num_rates, self.learning_rates)
             configs, refused = expand(self.config, self._axes())
-        folder = self.run_dir or default_run_path("byzshield-sweep")
-        study = {"config": self.config, **self._axes()}
-        say(f"study: {folder}, {len(configs)} trials")
-        with ExitStack() as stack:
-            with usage_errors():
-                run = stack.enter_context(
-                    RunDirectory.create(folder, study, experiment="byzshield-sweep", resume=True)
-                )
-            with ray_session(self.address) as description:
-                say(description)
-                run_trials(configs, folder / "trials", self.data_dir)
-            found = [recorded(sweep_path(folder / "trials", config)) for config in configs]
-            runs = [trial for trial in found if trial is not None]
+        tried = self.num_rates if self.rate_range else 1
+        asked = {**self._axes(), "rate_range": self.rate_range, "num_rates": tried}
+        with study(self.place, {"config": self.config, **asked}, "byzshield-sweep") as ours:
+            say(f"study: {len(configs) * tried} trials")
+            runs, stopped = self._run_trials(configs, ours)
             table = best_rates(runs)
-            run.save_table("accuracy", table + [_refusal(*item) for item in refused])
+            ours.run.save_results("accuracy", table + [_refusal(*item) for item in refused])
             for name, figure in _figures(table, runs):
-                run.save_plot(name, figure)
-            missing = len(configs) - len(runs)
-            run.finish({"trials": len(configs), "failed": missing, "refused": len(refused)})
-        report = write_report([folder], folder / "report.html")
+                ours.run.save_plot(name, figure)
+            missing = len(configs) * tried - len(runs) - stopped
+            ours.run.finish(
+                {
+                    "trials": len(configs) * tried,
+                    "failed": missing,
+                    "stopped_early": stopped,
+                    "refused": len(refused),
+                }
+            )
         if table:
             print_table([_shown(row) for row in table])
         for point, reason in refused:
             say(f"refused: {point}: {reason}")
-        say(f"report: {report.path}")
         if self.json:
             print_json(table)
         return ExitCode.SOME_TRIALS_FAILED if missing else ExitCode.DONE
+
+    def _run_trials(self, configs: Sequence[TrainConfig], ours: Study) -> tuple[list[Run], int]:
+        """The runs that came to their end, and how many were stopped early."""
+        from mlsys_ray.cluster.sweep import run_trials, search_rates, sweep_path
+        from mlsys_ray.cluster.trials import recorded, stopped_early
+
+        if self.rate_range:
+            settled = [
+                trial
+                for config in configs
+                for trial in search_rates(
+                    config,
+                    self.rate_range,
+                    self.num_rates,
+                    ours.trials,
+                    self.data_dir,
+                    home=ours.home,
+                    stop_early=self.stop_early,
+                )
+            ]
+            runs = [trial.run for trial in settled if trial.run is not None]
+            return runs, len(settled) - len(runs)
+        run_trials(configs, ours.trials, self.data_dir, home=ours.home, stop_early=self.stop_early)
+        paths = [sweep_path(ours.trials, config) for config in configs]
+        found = [recorded(path) for path in paths]
+        stopped = sum(stopped_early(path) is not None for path in paths)
+        return [run for run in found if run is not None], stopped
 
     def _axes(self) -> dict[str, Sequence[Any]]:
         axes: dict[str, Sequence[Any]] = {

@@ -56,7 +56,9 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Picture:
+class Picture:
+    """A picture as data URLs; a dark one, too, where it was drawn for the page."""
+
     title: str
     alt: str
     light: str
@@ -109,7 +111,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
     ]
     experiments = list(dict.fromkeys(entry.run.experiment for entry in entries))
     split = {entry.label: parts for entry in entries if (parts := _time_parts(entry.metrics))}
-    page = _template().render(
+    page = page_template().render(
         title=", ".join(experiments) or "no runs",
         version=__version__,
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -132,7 +134,8 @@ def write_report(runs: Sequence[Path], output: Path) -> Report:
     return Report(path=output, runs=statuses, problems=problems)
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str = "report.html.jinja") -> jinja2.Template:
+    """A page's template, with the filters that all have."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mlsys_ray.report", "."),
         autoescape=True,
@@ -143,7 +146,7 @@ def _template() -> jinja2.Template:
     environment.filters |= {"value": value_text, "duration": duration_text, "flat": flatten}
     environment.globals["setting_text"] = setting_text
     environment.globals["summary_texts"] = _SUMMARY_TEXTS
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def _entry(run: Run, label: str, slot: int, problems: dict[str, str]) -> _Entry:
@@ -200,7 +203,7 @@ def _config_differences(entries: Sequence[_Entry]) -> dict[str, list[str]]:
     }
 
 
-def _curve_pictures(entries: Sequence[_Entry]) -> list[_Picture]:
+def _curve_pictures(entries: Sequence[_Entry]) -> list[Picture]:
     """A picture for each metric that two runs have; for any metric if there is one run."""
     needed = min(2, len(entries))
     return [
@@ -252,7 +255,7 @@ def _metric_names(entry: _Entry) -> list[str]:
     ]
 
 
-def _curve_picture(name: str, entries: Sequence[_Entry]) -> _Picture:
+def _curve_picture(name: str, entries: Sequence[_Entry]) -> Picture:
     steps = entries[0].steps[0]
     lines = [
         plots.Curve(
@@ -271,7 +274,7 @@ def _curve_picture(name: str, entries: Sequence[_Entry]) -> _Picture:
     if infinite := sum(int(np.isinf(line.y).sum()) for line in lines):
         notes.append(f"{infinite} infinite values are not drawn.")
     title = _words(name)
-    return _picture(
+    return picture(
         lambda theme: plots.curves(lines, x_label=steps, y_label=title, theme=theme),
         title=f"{title} by {steps}",
         alt=f"Line chart of {title} by {steps} for {', '.join(line.label for line in lines)}",
@@ -288,24 +291,24 @@ def _time_parts(metrics: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _split_picture(split: dict[str, dict[str, float]]) -> _Picture:
+def _split_picture(split: dict[str, dict[str, float]]) -> Picture:
     texts = [
         f"{label}: " + ", ".join(f"{part} {seconds:.3g} s" for part, seconds in parts.items())
         for label, parts in split.items()
     ]
-    return _picture(
+    return picture(
         lambda theme: plots.time_split(split, theme),
         title="Time per iteration",
         alt="Stacked bars of the mean time per iteration. " + "; ".join(texts),
     )
 
 
-def _own_pictures(entry: _Entry) -> list[_Picture]:
+def _own_pictures(entry: _Entry) -> list[Picture]:
     return [
-        _Picture(
+        Picture(
             title=_words(plot.stem),
             alt=f"{_words(plot.stem)}, plot of the run {entry.label}",
-            light=_inline(plot.read_bytes()),
+            light=inline(plot.read_bytes()),
         )
         for plot in entry.run.plots
     ]
@@ -315,11 +318,12 @@ def _words(name: str) -> str:
     return name.replace("_", " ").strip()
 
 
-def _picture(
+def picture(
     draw: Callable[[plots.Theme], Figure], *, title: str, alt: str, note: str = ""
-) -> _Picture:
-    light, dark = (_inline(_png(draw(theme))) for theme in (plots.LIGHT, plots.DARK))
-    return _Picture(title=title, alt=alt, light=light, dark=dark, note=note)
+) -> Picture:
+    """Draw a picture in the colours of both themes."""
+    light, dark = (inline(_png(draw(theme))) for theme in (plots.LIGHT, plots.DARK))
+    return Picture(title=title, alt=alt, light=light, dark=dark, note=note)
 
 
 def _png(figure: Figure) -> bytes:
@@ -328,5 +332,6 @@ def _png(figure: Figure) -> bytes:
     return picture.getvalue()
 
 
-def _inline(png: bytes) -> str:
+def inline(png: bytes) -> str:
+    """A picture as a data URL."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

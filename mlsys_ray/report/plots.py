@@ -90,7 +90,7 @@ def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme 
 
     The y axis is logarithmic for positive values over three decades or more.
     """
-    figure, axes = _canvas(theme, width=5.6, height=3.2)
+    figure, axes = canvas(theme, width=5.6, height=3.2)
     axes.grid(axis="y", color=theme.faint, linewidth=0.8)
     for curve in curves:
         drawn = np.isfinite(curve.y)
@@ -116,7 +116,7 @@ def curves(curves: Sequence[Curve], *, x_label: str, y_label: str, theme: Theme 
         y_label += " (logarithmic)"
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    _legend(figure, [curve.label for curve in curves], theme)
+    legend(figure, [curve.label for curve in curves], theme)
     return figure
 
 
@@ -131,7 +131,7 @@ def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 def time_split(parts: Mapping[str, Mapping[str, float]], theme: Theme = LIGHT) -> Figure:
     """One stacked bar a run; `parts[run][part]` is in seconds per iteration."""
-    figure, axes = _canvas(theme, width=8.4, height=1.3 + 0.4 * len(parts))
+    figure, axes = canvas(theme, width=8.4, height=1.3 + 0.4 * len(parts))
     names = list(dict.fromkeys(name for split in parts.values() for name in split))
     left = np.zeros(len(parts))
     for index, name in enumerate(names):
@@ -165,11 +165,12 @@ def time_split(parts: Mapping[str, Mapping[str, float]], theme: Theme = LIGHT) -
     axes.set_xlabel("seconds per iteration (mean)")
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    _legend(figure, names, theme)
+    legend(figure, names, theme)
     return figure
 
 
-def _canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty picture in the style of all [inches]."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=theme.background)
     axes = figure.add_subplot(facecolor=theme.background)
     axes.set_axisbelow(True)
@@ -184,7 +185,8 @@ def _canvas(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(figure: Figure, labels: Sequence[str], theme: Theme) -> None:
+def legend(figure: Figure, labels: Sequence[str], theme: Theme) -> None:
+    """The legend above a picture, in as many columns as there is room for."""
     longest = max(map(len, labels)) + 4
     figure.legend(
         loc="outside upper left",
