@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs cluster cluster-down clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mlsys-ray demo
@@ -21,9 +21,18 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/aggregation.py
+	$(BIN)/python benchmarks/vote.py
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/zensical build --clean
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/mlsys-ray report --check
+
+# Several nodes on this machine as one cluster; ARGS="--nodes 3 --cpus 2".
+cluster: $(VENV)/.installed
+	@$(BIN)/python -m mlsys_ray.cluster.local_cluster up $(ARGS)
+
+cluster-down: $(VENV)/.installed
+	@$(BIN)/python -m mlsys_ray.cluster.local_cluster down
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info
