@@ -38,7 +38,7 @@ CLOSED = {
     "policy": "placement policies",
 }
 LAYER = "resnet50 3x3 256-256 14"
-ITERATIONS = 20
+ITERATIONS = 100
 RUNS = {
     "train": [
         *("byzshield", "train", "--processes", "2", "--batch-size", "75"),
@@ -216,7 +216,7 @@ class Head:
 def wait_until(condition, otherwise, seconds=90):
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, otherwise
+        assert time.monotonic() < end, otherwise() if callable(otherwise) else otherwise
         time.sleep(0.2)
     return found
 
@@ -246,6 +246,9 @@ def monitored():
             servers[name] = Prometheus(folder / name, config)
             stack.callback(servers[name].process.wait)
             stack.callback(servers[name].process.terminate)
+        # A gauge is gone soon after its run: nodes have to be known before.
+        for name, server in servers.items():
+            wait_until(lambda: server.ask("ray_node_mem_total"), f"{name} finds no node")  # noqa: B023
         yield head.environment, servers
 
 
@@ -272,18 +275,21 @@ def test_every_panel_shows_what_was_run(monitored, tmp_path):
     training, placement = (
         json.loads((tmp_path / name / "summary.json").read_text()) for name in ("train", "evaluate")
     )
+    rows = map(json.loads, (tmp_path / "train" / "metrics.jsonl").read_text().splitlines())
+    # A run ends within a second of its last accuracy, which a server may just miss.
+    accuracies = [row["test_accuracy"] for row in rows if row["test_accuracy"] is not None]
     par = f"last_over_time({metrics.FIREPLACE_PAR.series}{{policy='least_requested'}}[15m])"
     truth = {
-        metrics.BYZSHIELD_ITERATIONS.series: ITERATIONS,
-        f"{metrics.BYZSHIELD_EVENTS.series}{{kind='outvoted'}}": training["events"]["outvoted"],
-        f"last_over_time({metrics.BYZSHIELD_ACCURACY.series}[15m])": training["final_accuracy"],
-        par: placement["par_least_requested"],
+        metrics.BYZSHIELD_ITERATIONS.series: [ITERATIONS],
+        f"{metrics.BYZSHIELD_EVENTS.series}{{kind='outvoted'}}": [training["events"]["outvoted"]],
+        f"last_over_time({metrics.BYZSHIELD_ACCURACY.series}[15m])": accuracies,
+        par: [placement["par_least_requested"]],
     }
     for name, server in servers.items():
-        for query, value in truth.items():
+        for query, values in truth.items():
             wait_until(
-                lambda: [*server.ask(query).values()] == [pytest.approx(value)],  # noqa: B023
-                f"by {name}, {query} is {server.ask(query)}, should be {value}",
+                lambda: any([*server.ask(query).values()] == [pytest.approx(v)] for v in values),  # noqa: B023
+                lambda: f"by {name}, {query} is {server.ask(query)}, should be among {values}",  # noqa: B023
             )
         for query in [*queries(), sessions()]:
             found = wait_until(lambda: server.ask(query), f"by {name}: nothing for {query}")  # noqa: B023
