@@ -25,7 +25,8 @@ from mlsys_ray.ios.engines.onednn.runtime import Pool, native
 from mlsys_ray.ios.plan import KERNELS, by_block
 from mlsys_ray.ios.sources import make_model
 
-SETS = (("onednn",), ("onednn", "winograd", "direct"), ("onednn", "halide"), KERNELS)
+OURS = ("onednn", "winograd", "direct", "fused")
+SETS = (("onednn",), OURS, ("onednn", "halide"), KERNELS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class CompareTools:
     search_seconds: float | None = 30.0
     """For measuring stages of each variant, after which the best schedule so far is taken [s]; none
     for whatever it takes. Ctrl-C ends all searches so."""
-    kernels: tuple[Kernel, ...] = ("onednn", "winograd", "direct")
+    kernels: tuple[Kernel, ...] = ("onednn", "winograd", "direct", "fused")
     """That mixed may choose from; halide has value learning schedule operators (once, kept)."""
     halide_seconds: float = 4.0
     """With halide, for measuring the schedules of one kernel [s]."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlsys_ray.ios.optimization import Found
 
 Strategy = Literal["sequential", "greedy", "merge", "parallel", "both", "mixed"]
-Kernel = Literal["onednn", "winograd", "direct", "halide"]
+Kernel = Literal["onednn", "winograd", "direct", "fused", "halide"]
 Runtime = Literal["eager", "compile", "onnxruntime", "openvino", "cuda_graph"]
 _VARIANTS = {
     "sequential": "sequential",
@@ -67,7 +67,7 @@ class OptimizeNetwork:
     whatever it takes. Ctrl-C does the same at any time; the exit status is then 0, too."""
     peers: tuple[Runtime, ...] = ()
     """Runtimes that may run the whole network instead, if that is faster."""
-    kernels: tuple[Kernel, ...] = ("onednn", "winograd", "direct")
+    kernels: tuple[Kernel, ...] = ("onednn", "winograd", "direct", "fused")
     """That mixed may choose from; halide has value learning schedule operators (once, kept)."""
     halide_seconds: float = 4.0
     """With halide, for measuring the schedules of one kernel [s]."""

@@ -34,7 +34,7 @@ VARIANTS: tuple[Variant, ...] = (
     "ios_mixed",
 )
 
-KERNELS = ("onednn", "winograd", "direct", "halide")
+KERNELS = ("onednn", "winograd", "direct", "fused", "halide")
 
 
 TELL_SECONDS = 5.0
@@ -70,7 +70,7 @@ class Settings:
     cache: Path | None = None
     device: DeviceKind = "cpu"
     precision: Precision = "fp32"
-    kernels: tuple[str, ...] = ("onednn", "winograd", "direct")
+    kernels: tuple[str, ...] = ("onednn", "winograd", "direct", "fused")
     halide_seconds: float = 4.0
     halide_limit: float = 180.0
 

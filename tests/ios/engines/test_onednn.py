@@ -4,7 +4,7 @@ a compiler."""
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -143,9 +143,77 @@ def test_winograd(kernel, channels, size, padding, batch, relu):
 )
 def test_direct(kernel, channels, size, stride, padding, dilation, plain):
     inputs = min(channels[0], 4) if plain else channels[0]
+    # Pointwise ones are fused's.
+    assume(plain or kernel != (1, 1))
     conv = nn.Conv2d(inputs, channels[1], kernel, stride=stride, padding=padding, dilation=dilation)
     module = nn.Sequential(nn.Identity() if plain else nn.MaxPool2d(1), conv)
     assert_runs(module, torch.randn(1, inputs, *size), with_kernel("direct"))
+
+
+class Chain(nn.Module):
+    """A sum of inputs, and what follows on it."""
+
+    def __init__(self, *steps):
+        super().__init__()
+        self.steps = nn.Sequential(*steps)
+
+    def forward(self, x):
+        return self.steps(x + 0.5 * F.max_pool2d(x, 3, 1, 1) - F.avg_pool2d(x, 3, 1, 1))
+
+
+@pytest.mark.skipif(native() is None, reason="no compiler")
+@settings(max_examples=80, deadline=None)
+@given(
+    kernel=st.tuples(st.sampled_from([1, 2, 3, 5, 7]), st.sampled_from([3, 5, 7])),
+    channels=st.integers(2, 40),
+    outputs=st.integers(0, 40),
+    size=st.tuples(st.integers(7, 30), st.integers(7, 30)),
+    stride=st.integers(1, 2),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    batch=st.integers(1, 2),
+    before=st.sampled_from([nn.Identity(), nn.ReLU(), nn.ReLU6()]),
+    after=st.sampled_from([nn.Identity(), nn.ReLU(), nn.ReLU6()]),
+    way=st.sampled_from(["1", "whole"]),
+)
+def test_fused_depthwise(
+    kernel, channels, outputs, size, stride, padding, batch, before, after, way
+):
+    conv = nn.Conv2d(channels, channels, kernel, stride=stride, padding=padding, groups=channels)
+    pointwise = nn.Conv2d(channels, outputs, 1) if outputs else nn.Identity()
+    # What is between the two would keep them apart.
+    after = nn.ReLU() if outputs else after
+    kernels = with_kernel(f"fused/{way if outputs else 'whole'}")
+    module = Chain(before, conv, pointwise, after)
+    assert_runs(module, torch.randn(batch, channels, *size), kernels)
+
+
+@pytest.mark.skipif(native() is None, reason="no compiler")
+@settings(max_examples=60, deadline=None)
+@given(
+    channels=st.sampled_from([2, 16, 40, 300, 530]),
+    outputs=st.integers(1, 100),
+    size=st.tuples(st.integers(3, 30), st.integers(3, 30)),
+    stride=st.integers(1, 3),
+    shift=st.tuples(*[st.integers(-2, 2)] * 4),
+    batch=st.integers(1, 2),
+    summed=st.booleans(),
+    before=st.sampled_from([nn.Identity(), nn.ReLU(), nn.ReLU6()]),
+    after=st.sampled_from([nn.Identity(), nn.ReLU(), nn.ReLU6()]),
+)
+def test_fused_pointwise(channels, outputs, size, stride, shift, batch, summed, before, after):
+    conv = nn.Conv2d(channels, outputs, 1, stride=stride, padding=int(min(shift) >= 0))
+    steps = (before, nn.ZeroPad2d(shift), conv, after)
+    module = Chain(*steps) if summed else nn.Sequential(nn.MaxPool2d(1), *steps)
+    assume(min(size) > 4 or min(shift) >= 0)
+    assert_runs(module, torch.randn(batch, channels, *size), with_kernel("fused/whole"))
+
+
+@pytest.mark.skipif(native() is None, reason="no compiler")
+@pytest.mark.parametrize("shift", [(1, 2, 0, 3), (-1, 1, 2, -2)])
+def test_a_padding_by_itself(shift):
+    module = Chain(nn.ReLU(), nn.ZeroPad2d(shift), nn.MaxPool2d(2))
+    assert_runs(module, torch.randn(2, 37, 9, 11))
+    assert_runs(module, torch.randn(2, 37, 9, 11), with_kernel("fused"))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +223,7 @@ def test_direct(kernel, channels, size, stride, padding, dilation, plain):
         for name in NETWORKS
     ],
 )
-@pytest.mark.parametrize("kernel", ["onednn", "direct", "winograd"])
+@pytest.mark.parametrize("kernel", ["onednn", "direct", "winograd", "fused"])
 def test_networks(built, name, kernel):
     _, x, captured = built(name)
     graph = captured.graph

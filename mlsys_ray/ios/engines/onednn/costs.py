@@ -42,7 +42,7 @@ class Costs(StageCosts):
         say: Say = lambda _: None,
         stopped: Stopped = lambda: False,
         rounds: int = ROUNDS,
-        mixed: Sequence[str] = ("onednn", "winograd", "direct"),
+        mixed: Sequence[str] = ("onednn", "winograd", "direct", "fused"),
     ) -> None:
         super().__init__(network.graph, network.pool.num_workers, cache, say, stopped, rounds)
         self.network = network

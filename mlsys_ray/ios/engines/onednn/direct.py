@@ -38,7 +38,6 @@ class _DirectTask(ctypes.Structure):
         "padded_width",
         "first_row",
         "num_rows",
-        "row_pixels",
         "first_block",
         "num_blocks",
         "relu",
@@ -101,10 +100,7 @@ def tasks(
         address: of the root of the output.
         block: B.
     """
-    if _pointwise(conv) and source.lanes == block:
-        ranges = _pixel_ranges(source)
-    else:
-        ranges = _row_ranges(conv, source, target)
+    ranges = _row_ranges(conv, source, target)
     if not ranges:
         return ()
     pairs = math.ceil(target.channels / (2 * block))
@@ -116,10 +112,10 @@ def tasks(
         Task(
             "direct_convolution",
             _DirectTask(
-                source.addresses[sample] + 4 * block * offset,
+                source.addresses[sample],
                 weights.data_ptr(),
                 bias.data_ptr(),
-                target.address(address, sample) + 4 * block * offset,
+                target.address(address, sample),
                 source.height,
                 source.width,
                 source.channels // source.lanes,
@@ -134,34 +130,19 @@ def tasks(
                 padded,
                 first,
                 count,
-                pixels,
                 begin,
                 end - begin,
                 conv.activation == "relu",
             ),
         )
         for sample in range(target.batch)
-        for offset, first, count, pixels in ranges
+        for first, count in ranges
         for begin, end in pairwise(borders)
     )
 
 
-def _pointwise(conv: Conv2d) -> bool:
-    return conv.pointwise and conv.stride == (1, 1) and not any(conv.padding)
-
-
-def _pixel_ranges(source: Image) -> list[tuple[int, int, int, int]]:
-    """Of a pointwise convolution: first pixel, and one row of so many pixels."""
-    pixels = source.height * source.width
-    tile = 6 if source.lanes == 8 else 12
-    at_once = max(tile, INPUT_BYTES // (4 * source.channels) // tile * tile)
-    count = max(math.ceil(pixels / at_once), min(MIN_TASKS, pixels // (4 * tile)), 1)
-    share = math.ceil(pixels / count / tile) * tile
-    return [(first, 0, 1, min(share, pixels - first)) for first in range(0, pixels, share)]
-
-
-def _row_ranges(conv: Conv2d, source: Image, target: Tensor) -> list[tuple[int, int, int, int]]:
-    """No first pixel, first row, number of rows, and pixels of a row; none if one is too large."""
+def _row_ranges(conv: Conv2d, source: Image, target: Tensor) -> list[tuple[int, int]]:
+    """First rows and numbers of rows; none if a row is too large."""
     row_bytes = 4 * source.channels * (source.width + conv.padding[2] + conv.padding[3])
     reach = (conv.weight.shape[2] - 1) * conv.dilation[0] + 1
     if reach * row_bytes > SCRATCH_BYTES:
@@ -169,4 +150,4 @@ def _row_ranges(conv: Conv2d, source: Image, target: Tensor) -> list[tuple[int, 
     rows = max(1, min(target.height, INPUT_BYTES // (conv.stride[0] * row_bytes)))
     count = max(math.ceil(target.height / rows), min(MIN_TASKS, target.height))
     borders = np.linspace(0, target.height, count + 1).round().astype(int).tolist()
-    return [(0, first, end - first, target.width) for first, end in pairwise(borders)]
+    return [(first, end - first) for first, end in pairwise(borders)]

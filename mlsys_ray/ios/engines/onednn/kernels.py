@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import CDLL, c_float, c_int, c_void_p
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 
 from mlsys_ray.ios.engines.onednn import binding as dnn
-from mlsys_ray.ios.engines.onednn import direct, winograd
+from mlsys_ray.ios.engines.onednn import direct, fused, winograd
 from mlsys_ray.ios.engines.onednn.binding import OneDNN
 from mlsys_ray.ios.engines.onednn.halide import HalideKernels, Segment, as_convolution
 from mlsys_ray.ios.engines.onednn.placement import Placement, Tensor, expanded
@@ -23,6 +24,7 @@ from mlsys_ray.ios.primitives import (
     Conv2d,
     GlobalAveragePool,
     Linear,
+    Pad,
     Pool2d,
     Sum,
 )
@@ -62,7 +64,11 @@ class Kernels:
         if self._library is None or not isinstance(conv, Conv2d):
             return ()
         plain = node.name in self._placement.direct
-        fitting = {"winograd": not plain and winograd.fits(conv), "direct": direct.fits(conv)}
+        fitting = {
+            "winograd": not plain and winograd.fits(conv),
+            # Pointwise ones of values in blocks are fused's.
+            "direct": direct.fits(conv) and (plain or not conv.pointwise),
+        }
         return tuple(name for name, fits in fitting.items() if fits)
 
     def by(self, kernel: str, node: Node) -> Tasks:
@@ -87,6 +93,35 @@ class Kernels:
             tasks = direct.tasks(conv, weights, bias, image, target, address, block)
         self._kept += [weights, bias]
         return tasks
+
+    def by_fused(self, unit: fused.Unit) -> Tasks:
+        """The tasks of nodes that our kernel computes together."""
+        convolved = {
+            node.name: self._convolved(node) for node in (unit.depthwise, unit.pointwise) if node
+        }
+        name = unit.nodes[-1].name
+        return fused.Fused(
+            unit,
+            [self._part(source) for source in unit.sources],
+            convolved.get(unit.depthwise.name) if unit.depthwise else None,
+            convolved.get(name) or self._part(name),
+            self._placement.block,
+        ).tasks()
+
+    def _part(self, name: str) -> fused.Part:
+        tensor = self._tensor(name)
+        return fused.Part(tensor=tensor, address=self._addresses[tensor.root])
+
+    def _convolved(self, node: Node) -> fused.Part:
+        conv, block = node.primitive, self._placement.block
+        assert isinstance(conv, Conv2d)
+        weight, bias = self._stored(node, conv)
+        if conv.depthwise:
+            weight = fused.packed(weight, block)
+        else:
+            weight = direct.packed(weight, block, block)
+        self._kept += [weight, bias]
+        return replace(self._part(node.name), weights=weight, bias=bias)
 
     def by_halide(self, segment: Segment, kernels: HalideKernels) -> Tasks:
         """The tasks of nodes that one of Halide's kernels computes together."""
@@ -125,6 +160,10 @@ class Kernels:
                 steps = [self._sum(node, coefficients, splits)]
             case Activation(activation=str(activation)):
                 return (self._eltwise(self._tensor(node.inputs[0]), target, activation, splits),)
+            case Pad():
+                unit = fused.unit_of([node])
+                assert unit
+                steps = [self.by_fused(unit)]
             case Concat():
                 steps = self._copies(node, splits)
             case _:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mlsys_ray.ios.engines.onednn.binding import OneDNN, one_thread
+from mlsys_ray.ios.engines.onednn.fused import Unit, fits_between, unit_of, units_of
 from mlsys_ray.ios.engines.onednn.halide import HalideKernels, Pipelines, Segment
 from mlsys_ray.ios.engines.onednn.kernels import Kernels, Tasks
 from mlsys_ray.ios.engines.onednn.placement import Placement, arrange, extent, place
@@ -22,6 +23,8 @@ from mlsys_ray.ios.primitives import Conv2d
 from mlsys_ray.value_learning.kernels import KernelStore, Make, why_unavailable
 
 HALIDE = "halide"
+FUSED = "fused"
+WHOLE = "whole"
 PLAIN = "plain "
 SPLITS = (1, 2, 3, 4)
 
@@ -105,7 +108,7 @@ class Network:
         halide: bool = False,
     ) -> None:
         self.graph, self.pool = graph, pool
-        self.placement = place(graph, _block(pool))
+        self.placement = place(graph, _block(pool), pads=pool.runtime is not None)
         self._dnnl = OneDNN(pool.num_workers)
         self._plain: dict[str, torch.Tensor] = {}
         self._values: dict[str, Any] = {}
@@ -140,9 +143,38 @@ class Network:
         nodes = self.graph.operators[operator].nodes
         kernels = ["onednn", *dict.fromkeys(k for node in nodes for k in self._kernels.own(node))]
         found = [f"{kernel}/{n}" for kernel in kernels for n in splits]
+        found += [f"{FUSED}/{way}" for way in self._fused_ways(nodes, splits)]
         if not self.without_halide:
             found += [f"{HALIDE}/{way}" for way in self._halide.ways(nodes, splits)]
         return tuple(found)
+
+    def _fused_ways(self, nodes: Sequence[Node], splits: Sequence[int]) -> tuple[str, ...]:
+        """Ways in which units of nodes take part: whole, or with pointwise convolutions apart."""
+        if self.pool.runtime is None or any(n.name in self.placement.direct for n in nodes):
+            return ()
+        units = [unit for unit in units_of(nodes) if isinstance(unit, Unit)]
+        both = [unit.depthwise for unit in units if unit.depthwise and unit.pointwise]
+        whole = [WHOLE] if units else []
+        if not all(fits_between(self.placement.tensors[node.name]) for node in both):
+            whole = []
+        return (*(map(str, splits) if both else ()), *whole)
+
+    def _fused_steps(self, nodes: Sequence[Node], way: str) -> list[Tasks]:
+        splits = self.pool.num_workers if way == WHOLE else int(way)
+        steps: list[Tasks] = []
+        for unit in units_of(nodes):
+            if isinstance(unit, Node):
+                steps += self._kernels.steps(unit, splits)
+            elif way == WHOLE or not (unit.depthwise and unit.pointwise):
+                steps.append(self._kernels.by_fused(unit))
+            else:
+                first = unit_of(unit.nodes[:-1])
+                assert first
+                steps += [
+                    self._kernels.by_fused(first),
+                    *self._kernels.steps(unit.pointwise, splits),
+                ]
+        return steps
 
     def missing_halide(self, operator: int) -> list[Pipelines]:
         """What Halide could compute of an operator, but has no kernel for yet."""
@@ -176,11 +208,14 @@ class Network:
         if key not in self._steps:
             kernel, _, way = variant.partition("/")
             nodes = self.graph.operators[operator].nodes
+            steps: list[Tasks] = []
+            if kernel == FUSED:
+                fused, nodes = self._fused_steps(nodes, way), ()
+                steps += fused
             segments = [Segment((node,)) for node in nodes]
             if kernel == HALIDE:
                 segments = list(self._halide.segments(nodes, way))
             splits = int(way) if way.isdigit() else self.pool.num_workers
-            steps: list[Tasks] = []
             for segment in segments:
                 (node, *_) = segment.nodes
                 if segment.kernel:
@@ -189,8 +224,9 @@ class Network:
                     steps.append(self._kernels.by(kernel, node))
                 else:
                     steps += self._kernels.steps(node, splits)
-                if segment.name in self.placement.to_plain:
-                    steps.append(self._kernels.to_plain(segment.name))
+            name = self.graph.operators[operator].name
+            if name in self.placement.to_plain:
+                steps.append(self._kernels.to_plain(name))
             self._steps[key] = tuple(steps)
         return self._steps[key]
 

@@ -24,6 +24,7 @@ from mlsys_ray.ios.primitives import (
     Flatten,
     GlobalAveragePool,
     Linear,
+    Pad,
     Pool2d,
     Sum,
 )
@@ -89,14 +90,20 @@ class Placement:
     plain_shapes: Mapping[str, tuple[int, ...]]
 
 
-def place(graph: Graph, block: int) -> Placement:
-    """Decide where the values of a graph lie."""
-    return _Placer(graph, block).placement()
+def place(graph: Graph, block: int, *, pads: bool = False) -> Placement:
+    """Decide where the values of a graph lie.
+
+    Args:
+        graph: whose values.
+        block: B, channels side by side.
+        pads: whether paddings can be computed on values in blocks.
+    """
+    return _Placer(graph, block, pads).placement()
 
 
 class _Placer:
-    def __init__(self, graph: Graph, block: int) -> None:
-        self.graph, self.block = graph, block
+    def __init__(self, graph: Graph, block: int, pads: bool) -> None:
+        self.graph, self.block, self.pads = graph, block, pads
         self.tensors: dict[str, Tensor] = {}
         self.native: set[str] = set()
         self.direct: set[str] = set()
@@ -150,7 +157,14 @@ class _Placer:
                 self.tensors[name] = self._own(name, self.shapes[name][0])
         sources = [self.tensors[name] for name in node.inputs]
         match node.primitive:
-            case Conv2d(depthwise=True) | Pool2d() | GlobalAveragePool() | Affine() | Activation():
+            case (
+                Conv2d(depthwise=True)
+                | Pool2d()
+                | GlobalAveragePool()
+                | Affine()
+                | Activation()
+                | Pad()
+            ):
                 self._store(node, sources[0].positions)
             case Sum() if all(s.positions == sources[0].positions for s in sources):
                 self._store(node, sources[0].positions)
@@ -209,6 +223,8 @@ class _Placer:
                 return all(t and known[0] and t.positions == known[0].positions for t in known)
             case Affine() | Activation() | Concat() | GlobalAveragePool():
                 return True
+            case Pad():
+                return self.pads
         return False
 
     def _store(

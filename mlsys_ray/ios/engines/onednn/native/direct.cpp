@@ -16,7 +16,7 @@ extern "C" struct DirectTask {
     int32_t stride_down, stride_across, dilation_down, dilation_across;
     int32_t top, left;
     int32_t padded_width;  // 0 where no input lies outside the image
-    int32_t first_row, num_rows, row_pixels;
+    int32_t first_row, num_rows;
     int32_t first_block, num_blocks;  // of the outputs; the first is even
     int32_t relu;
 };
@@ -91,7 +91,7 @@ void outputs(const DirectTask& task, const Rows& rows, int block) {
         const float* in = rows.first + size_t(y) * task.stride_down * rows.width;
         float* out = task.target + block * out_plane
             + size_t(task.first_row + y) * task.out_width * kBlock;
-        in_tiles(task.row_pixels, [&](auto pixels, int x) {
+        in_tiles(task.out_width, [&](auto pixels, int x) {
             tile<pixels, vectors, stride, lanes>(
                 task, rows, in + size_t(x) * stride * lanes, weights, task.bias + block * kBlock,
                 out + size_t(x) * kBlock, out_plane);
