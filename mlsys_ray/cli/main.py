@@ -36,6 +36,7 @@ from mlsys_ray.cli.reproduction import ReproduceAll
 from mlsys_ray.cli.submit import FLAG, print_submit
 from mlsys_ray.cli.sweep import Sweep
 from mlsys_ray.cli.value_learning_evaluate import EvaluateValue
+from mlsys_ray.cli.value_learning_remeasure import RemeasureSchedules
 from mlsys_ray.cli.value_learning_schedule import ScheduleLayer
 from mlsys_ray.cli.value_learning_search import CompareSearches
 from mlsys_ray.cli.value_learning_training import AdaptValue, CollectSchedules, TrainValue
@@ -69,6 +70,7 @@ ValueLearning = (
     | Annotated[TrainValue, subcommand("train")]
     | Annotated[AdaptValue, subcommand("adapt")]
     | Annotated[EvaluateValue, subcommand("evaluate")]
+    | Annotated[RemeasureSchedules, subcommand("remeasure")]
     | Annotated[CompareSearches, subcommand("search")]
 )
 AnyCommand = (

@@ -39,14 +39,16 @@ def network_of(path: Path | None) -> ValueNetwork:
     return shipped_network() if path is None else load_network(path)
 
 
-def default_baselines(retrained: Path | None = None, tvm_trials: int = 0) -> list[Baseline]:
-    """PyTorch, the autoschedulers that answer at once, and TVM if it may measure schedules."""
+def default_baselines(
+    retrained: Path | None = None, tvm_trials: int = 0, default_beam: bool = False
+) -> list[Baseline]:
+    """PyTorch, Halide's autoschedulers, and TVM if it may measure schedules."""
     from mlsys_ray.value_learning.baselines.autoscheduler import autoschedulers
     from mlsys_ray.value_learning.baselines.torch import Torch
     from mlsys_ray.value_learning.baselines.tvm import MetaSchedule
 
     tvm = [MetaSchedule(trials=tvm_trials)] if tvm_trials else []
-    return [Torch(), *autoschedulers(retrained), *tvm]
+    return [Torch(), *autoschedulers(retrained, default_beam), *tvm]
 
 
 def measuring(target: Any, address: str | None) -> Any:
@@ -94,7 +96,11 @@ def compare_layers_into(
 def print_layers(records: Sequence[Mapping[str, Any]]) -> None:
     """Print the shortest runtimes of each layer."""
     rows = [
-        {k.removesuffix("_ms"): v for k, v in record.items() if not k.endswith("_median_ms")}
+        {
+            name.removesuffix("_ms"): value
+            for name, value in record.items()
+            if not name.endswith(("_median_ms", "_search_seconds"))
+        }
         for record in records
     ]
     print_table(rows, title="Halide schedules, shortest runtimes [ms]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from mlsys_ray.cli.value_learning_common import (
 from mlsys_ray.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from mlsys_ray.cluster.run_directory import RunDirectory
     from mlsys_ray.value_learning.layers import Layer
     from mlsys_ray.value_learning.operators import Pipeline
+    from mlsys_ray.value_learning.target import Target
+    from mlsys_ray.value_learning.value_network.model import ValueNetwork
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,9 @@ class EvaluateValue:
     """Value network; the shipped one by default."""
     store: Path | None = None
     """Samples of layers the network was not trained on, for its accuracy."""
+    prefixes: int = 0
+    """Partial schedules of each layer, say 10, that the network orders by what can become of them:
+    three completions of each are measured, twice, which takes minutes. 0 for without it."""
     beam: int = 8
     """Width of the beam."""
     budget: float = 1.0
@@ -46,6 +53,8 @@ class EvaluateValue:
     retrained: Path | None = None
     """Weights of Adams2019 that were trained on this machine; by default they are trained on what
     collect --adams2019 has put into the store, if anything."""
+    default_beam: bool = False
+    """With Adams2019 at its default beam, too: minutes for each convolution."""
     tvm_trials: int = 0
     """Schedules that TVM's MetaSchedule measures for each layer, minutes each; 0 for without it.
     Needs pip install 'mlsys-ray[tvm]'."""
@@ -58,15 +67,8 @@ class EvaluateValue:
         """Evaluate, and write table and summary to the run directory."""
         require_halide()
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.value_learning.baselines.adams2019_samples import (
-            FILE,
-            read_records,
-            retrained_on,
-        )
-        from mlsys_ray.value_learning.evaluation import accuracy
         from mlsys_ray.value_learning.evaluation import summarise as summary_of
         from mlsys_ray.value_learning.search.beam import BeamConfig
-        from mlsys_ray.value_learning.store import read_samples
         from mlsys_ray.value_learning.target import host_target
 
         folder = self.run_dir or default_run_path("value-learning-evaluate")
@@ -76,22 +78,14 @@ class EvaluateValue:
                 RunDirectory.create(folder, asdict(self), experiment="value-learning-evaluate")
             )
             network = network_of(self.model)
-            known = set(network.card.get("groups", ()))
-            exact: dict[str, Any] = {}
-            if self.store is not None:
-                samples = [s for s in read_samples(self.store) if s.group not in known]
-                if samples:
-                    exact = dict(accuracy(network, samples))
-                else:
-                    say(f"{self.store} has no samples of layers that the network does not know")
             layers = self._layers()
-            retrained = self.retrained
-            if retrained is None and self.store and (self.store / FILE).exists():
-                weights, errors = retrained_on(read_records(self.store / FILE), target)
-                retrained = run.write("adams2019.weights", weights)
-                exact |= errors
+            exact = self._errors(network)
+            retrained, of_adams = self._retrained(run, target)
+            exact |= of_adams
+            if self.prefixes:
+                exact |= self._order_partial(run, layers, target, network)
             config = BeamConfig(width=self.beam, budget=self.budget)
-            baselines = default_baselines(retrained, self.tvm_trials)
+            baselines = default_baselines(retrained, self.tvm_trials, self.default_beam)
             records = compare_layers_into(
                 run, layers, target, network, config, baselines, self.rounds
             )
@@ -111,6 +105,61 @@ class EvaluateValue:
                 }
             )
         return ExitCode.DONE
+
+    def _errors(self, network: ValueNetwork) -> dict[str, Any]:
+        """Errors of predictions for stored schedules of layers that the network does not know."""
+        from mlsys_ray.value_learning.accuracy import accuracy
+        from mlsys_ray.value_learning.store import read_samples
+
+        if self.store is None:
+            return {}
+        known = set(network.card.get("groups", ()))
+        samples = [sample for sample in read_samples(self.store) if sample.group not in known]
+        if not samples:
+            say(f"{self.store} has no samples of layers that the network does not know")
+            return {}
+        return dict(accuracy(network, samples))
+
+    def _retrained(
+        self, run: RunDirectory, target: Target
+    ) -> tuple[Path | None, Mapping[str, Any]]:
+        """Weights of Adams2019 trained on this machine, if any, and the errors of its model."""
+        from mlsys_ray.value_learning.baselines.adams2019_samples import (
+            FILE,
+            read_records,
+            retrained_on,
+        )
+
+        if self.retrained is not None or not self.store or not (self.store / FILE).exists():
+            return self.retrained, {}
+        weights, errors = retrained_on(read_records(self.store / FILE), target)
+        return run.write("adams2019.weights", weights), errors
+
+    def _order_partial(
+        self,
+        run: RunDirectory,
+        layers: Mapping[str, Pipeline],
+        target: Target,
+        network: ValueNetwork,
+    ) -> dict[str, Any]:
+        """How well partial schedules are ordered, by layer in a table of the run; the means."""
+        from mlsys_ray.value_learning.accuracy import (
+            mean_rank_correlations,
+            partial_rank_correlation,
+        )
+        from mlsys_ray.value_learning.measuring import Measurer
+
+        rows = []
+        with Measurer(target) as measurer:
+            for name, pipeline in layers.items():
+                row = partial_rank_correlation(
+                    network, pipeline, target, measurer.measure, prefixes=self.prefixes
+                )
+                say(f"{name}: {row['prefixes']} partial schedules completed and measured")
+                rows.append({"layer": name, **row})
+        run.save_table("partial schedules", rows)
+        print_table(rows, title="Order of partial schedules, rank correlations")
+        return mean_rank_correlations(rows)
 
     def _layers(self) -> dict[str, Pipeline]:
         from mlsys_ray.value_learning.corpus import held_out_pipelines

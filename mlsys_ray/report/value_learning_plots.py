@@ -14,6 +14,7 @@ CONTENDERS = {
     "mullapudi2016": "#4b9fd5",
     "adams2019_beam1": "#3d4451",
     "adams2019_retrained": "#7a8aa0",
+    "adams2019_default_beam": "#1b7f5c",
     "li2018": "#c9ced6",
 }
 

@@ -23,6 +23,10 @@ Layout = Literal["channels_last", "planar"]
 WEIGHTS_HEAD = struct.pack("<4I", 0x68776631, 3, 3, 6)
 """How a file of Adams2019's weights begins: signature, two versions, number of buffers."""
 WEIGHTS_BYTES = 17_136
+DEFAULT_BEAM = "adams2019_default_beam"
+"""Adams2019 as it is without parameters: a beam of 32, five times."""
+DEFAULT_BEAM_SECONDS = 600.0
+"""For its search, which takes minutes on a convolution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +38,24 @@ class Autoscheduler(Baseline):
         title: name in tables, without the layout.
         layout: of images.
         parameters: further ones of the plugin, as pairs.
+        seconds: to prepare at most; None for what is usual.
     """
 
     plugin: Literal["Mullapudi2016", "Li2018", "Adams2019"]
     title: str
     layout: Layout = "channels_last"
     parameters: tuple[tuple[str, str | int], ...] = ()
+    seconds: float | None = None
 
     @property
     def name(self) -> str:
         """See `Baseline.name`."""
         return self.title if self.layout == "channels_last" else f"{self.title} planar"
+
+    @property
+    def prepare_seconds(self) -> float | None:
+        """See `Baseline.prepare_seconds`."""
+        return self.seconds
 
     def prepare(self, pipeline: Pipeline, target: Target) -> Prepared:
         """See `Baseline.prepare`.
@@ -134,11 +145,14 @@ def built_in_weights() -> bytes:
     return content[begin : begin + WEIGHTS_BYTES]
 
 
-def autoschedulers(retrained: Path | None = None) -> list[Autoscheduler]:
+def autoschedulers(
+    retrained: Path | None = None, default_beam: bool = False
+) -> list[Autoscheduler]:
     """Those that answer at once, each on both layouts of images.
 
     Args:
         retrained: weights of Adams2019 that were trained on this machine.
+        default_beam: with Adams2019 at its default beam, which takes minutes.
     """
     beam_1: tuple[tuple[str, str | int], ...] = (("beam_size", 1),)
     found: list[Autoscheduler] = []
@@ -157,6 +171,13 @@ def autoschedulers(retrained: Path | None = None) -> list[Autoscheduler]:
                 Autoscheduler(
                     plugin="Adams2019", title="adams2019_retrained", layout=layout,
                     parameters=weights,
+                )
+            )  # fmt: skip
+        if default_beam:
+            found.append(
+                Autoscheduler(
+                    plugin="Adams2019", title=DEFAULT_BEAM, layout=layout,
+                    seconds=DEFAULT_BEAM_SECONDS,
                 )
             )  # fmt: skip
     return found

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_store import PIPELINE, TARGET, sample, schedules
+
+from mlsys_ray.value_learning import accuracy as accuracy_module
+from mlsys_ray.value_learning.accuracy import (
+    accuracy,
+    mean_rank_correlations,
+    partial_rank_correlation,
+    random_prefixes,
+    remeasure,
+    spread,
+)
+from mlsys_ray.value_learning.measuring import Measurement
+from mlsys_ray.value_learning.operators import Activate, Conv2d, Pipeline, chain
+from mlsys_ray.value_learning.search.base import complete_plainly
+from mlsys_ray.value_learning.space import Schedule, State, legal_actions
+from mlsys_ray.value_learning.space.action import Action
+
+CONV = chain((16, 12, 12, 1), Conv2d(out_channels=16, kernel=3, padding=1))
+ONE_STAGE = chain((16, 12), Activate(activation="relu"))
+
+
+def ms(action: Action) -> float:
+    """A runtime that the first stage's schedule decides alone."""
+    return 1.0 + sum(n * 31**k for k, n in enumerate(action.tile)) + action.vector / 100
+
+
+def ok(ms: float) -> Measurement:
+    return Measurement(status="ok", min_ms=ms, median_ms=ms, repetitions=3)
+
+
+@pytest.fixture
+def ranked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
+    """Correlations of values that are exact up to a sign, and how often measured."""
+
+    def evaluate(measure: Callable[[int, Schedule], Measurement], sign: int = 1) -> dict:
+        def value(states: list[State]) -> np.ndarray:
+            return np.array([sign * math.log(ms(state.actions[0])) for state in states])
+
+        monkeypatch.setattr(accuracy_module, "value_of", lambda network, featurise: value)
+        calls = 0
+
+        def counted(pipeline: Pipeline, schedule: Schedule) -> Measurement:
+            nonlocal calls
+            calls += 1
+            return measure(calls, schedule)
+
+        found = partial_rank_correlation(None, CONV, TARGET, counted, prefixes=8, found=2)
+        return {**found, "calls": calls}
+
+    return evaluate
+
+
+def test_prefixes_are_different_of_all_lengths_and_can_be_completed() -> None:
+    prefixes = random_prefixes(CONV, TARGET, 10, seed=3)
+    assert len(set(prefixes)) == len(prefixes) > 5
+    assert {len(state.actions) for state in prefixes} == {1, 2}
+    assert len({state.pipeline.key for state in prefixes}) > 1, "weights in panels, too"
+    assert all(complete_plainly(state, legal_actions) for state in prefixes)
+    assert random_prefixes(CONV, TARGET, 10, seed=3) == prefixes
+    assert random_prefixes(ONE_STAGE, TARGET, 10, seed=3) == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_exact_values_order_partial_schedules_exactly(ranked, sign: int) -> None:
+    found = ranked(lambda call, schedule: ok(ms(schedule.actions[0])), sign)
+    assert found["rank_correlation"] == pytest.approx(sign)
+    assert found["measured_twice"] == pytest.approx(1)
+    assert found["calls"] == 2 * 2 * found["prefixes"]
+
+
+def test_runtimes_that_do_not_repeat_are_told(ranked) -> None:
+    """In the second pass the order is turned around: even exact values cannot be right."""
+    half = 2 * len(random_prefixes(CONV, TARGET, 8, seed=0))
+
+    def measure(call: int, schedule: Schedule) -> Measurement:
+        time = ms(schedule.actions[0])
+        return ok(time if call <= half else 1 / time)
+
+    found = ranked(measure)
+    assert found["measured_twice"] == pytest.approx(-1)
+    assert found["rank_correlation"] == pytest.approx(0)
+
+
+def test_partial_schedules_that_cannot_be_measured_are_left_out(ranked) -> None:
+    found = ranked(lambda call, schedule: Measurement(status="refused"))
+    assert found["prefixes"] == 0
+    assert found["rank_correlation"] is None
+    assert found["measured_twice"] is None
+
+
+def test_means_are_of_the_layers_that_have_a_number() -> None:
+    none = {"rank_correlation": None, "measured_twice": None}
+    rows = [none, *({"rank_correlation": r, "measured_twice": 2 * r} for r in (0.2, 0.4))]
+    means = mean_rank_correlations(rows)
+    assert means["rank_correlation_partial"] == pytest.approx(0.3)
+    assert means["rank_correlation_partial_measured_twice"] == pytest.approx(0.6)
+    assert set(mean_rank_correlations([none]).values()) == {None}
+
+
+def test_too_few_prefixes_are_refused() -> None:
+    with pytest.raises(ValueError, match="prefixes is 4, must be at least 5"):
+        partial_rank_correlation(None, CONV, TARGET, None, prefixes=4)
+
+
+def test_errors_are_of_complete_schedules_alone() -> None:
+    """Predictions are 0, 1 ms, for three schedules of 1, 1 and e ms."""
+    found = schedules(4)
+    samples = [sample(s, time) for s, time in zip(found[:3], (1, 1, math.e), strict=True)]
+    predict = lambda features: SimpleNamespace(log_ms=np.zeros(len(features.lengths)))  # noqa: E731
+    errors = accuracy(
+        SimpleNamespace(predict=predict), [*samples, sample(found[3], status="wrong")]
+    )
+    assert errors["samples"] == 3
+    assert errors["msle"] == pytest.approx(1 / 3)
+    assert errors["mape"] == pytest.approx(100 * (1 - 1 / math.e) / 3)
+    assert errors["r2_log"] == pytest.approx(1 - (1 / 3) / (2 / 9))
+
+
+def test_stored_schedules_are_measured_again() -> None:
+    found = schedules(6)
+    samples = [sample(s, 2.0 + n) for n, s in enumerate(found[:5])]
+    asked = []
+
+    def measure(pipeline: Pipeline, schedule: Schedule) -> Measurement:
+        asked.append(schedule)
+        assert pipeline == PIPELINE
+        place = found.index(schedule)
+        return Measurement(status="timeout") if place == 4 else ok((2 + place) * math.e**place)
+
+    rows = list(remeasure([*samples, sample(found[5], status="wrong")], measure, 80, seed=0))
+    assert set(asked) == set(found[:5])
+    assert [row["first_ms"] for row in rows] == [2.0 + found.index(s) for s in asked]
+    apart = spread(rows)
+    assert apart["failed"] == 1
+    assert apart["samples"] == 4
+    assert apart["median_log_ratio"] == pytest.approx(1.5)
+    assert apart["p90_log_ratio"] == pytest.approx(2.7)
+    assert apart["msle"] == pytest.approx((0 + 1 + 4 + 9) / 4)
+    assert len(list(remeasure(samples, measure, 2, seed=0))) == 2
+
+
+def test_nothing_to_measure_again_is_told() -> None:
+    with pytest.raises(ValueError, match="none of 1 samples could be measured"):
+        list(remeasure([sample(schedules(1)[0], status="wrong")], None, 3, seed=0))
+    with pytest.raises(ValueError, match="number is 0, must be at least 1"):
+        list(remeasure([], None, 0, seed=0))
