@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from statistics import geometric_mean
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
@@ -16,7 +17,10 @@ from mlsys_ray.exit_codes import ExitCode
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareSearches:
-    """Compare searches on held-out layers: by the value network, and by measuring, on Ray Tune."""
+    """Compare searches on held-out layers: by the value network, and by measuring, on Ray Tune.
+
+    Of beam and evolutionary searches it also tells how long the latter takes to a runtime as short.
+    """
 
     place: Annotated[StudyPlace, arg(name="")]
     methods: tuple[Literal["greedy", "beam", "random", "evolutionary"], ...] = (
@@ -37,12 +41,12 @@ class CompareSearches:
     seed: int = 0
     """Of the searches that draw."""
     json: bool = False
-    """Print the rows as JSON on stdout, too."""
+    """Print the result as JSON on stdout, too."""
 
     def run(self) -> ExitCode:
         """Run what is not recorded yet, and print the table."""
         require_halide()
-        from mlsys_ray.cluster.value_learning.study import expand, run_study
+        from mlsys_ray.cluster.value_learning.study import expand, run_study, same_runtime
         from mlsys_ray.report.study_plots import bars
 
         with usage_errors():
@@ -69,8 +73,18 @@ class CompareSearches:
             names = ("layer", "method", "trials")
             ours.run.save_plot("runtimes", bars(rows, names, "ms", "runtime found [ms]"))
             failed = sum(row["ms"] is None for row in rows)
-            ours.run.finish({"trials": len(rows), "failed": failed})
+            summary: dict[str, Any] = {"trials": len(rows), "failed": failed}
+            both = same_runtime(trials, ours.trials)
+            if both:
+                ours.run.save_table("time to the same runtime", both)
+                summary |= {
+                    "geomean_time_to_same_runtime": geometric_mean(row["ratio"] for row in both),
+                    "same_runtime_not_reached": sum(not row["reached"] for row in both),
+                }
+            ours.run.finish(summary)
         print_table(rows, title="Searches")
+        if both:
+            print_table(both, title="Seconds until measuring finds what the beam search found")
         if self.json:
-            print_json(rows)
+            print_json({**summary, "searches": rows, "same_runtime": both})
         return ExitCode.SOME_TRIALS_FAILED if failed else ExitCode.DONE

@@ -70,7 +70,7 @@ class Limits:
 class Measurer:
     """Measures schedules in one worker process, which is replaced when it hangs, dies, or is old.
 
-    A context manager; the process starts with the first measurement.
+    A context manager; the process starts with the first measurement, or by `start`.
 
     Args:
         target: whose `cores` are the threads of the kernels.
@@ -114,6 +114,28 @@ class Measurer:
             pipe.close()
         self._worker = None
 
+    def start(self) -> None:
+        """Start a new worker, so that the first measurement need not wait for it.
+
+        Raises:
+            RuntimeError: it does not start.
+        """
+        self.close()
+        self._worker = subprocess.Popen(
+            [sys.executable, "-m", "mlsys_ray.value_learning.measuring_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HL_NUM_THREADS": str(self.target.cores), "OMP_NUM_THREADS": "1"},
+        )
+        self._done = 0
+        try:
+            ready = self._receive(START_SECONDS)
+        except (TimeoutError, EOFError) as error:
+            self.close()
+            raise RuntimeError("the measuring process does not start") from error
+        assert ready == "ready"
+
     def measure(self, pipeline: Pipeline, schedule: Schedule) -> Measurement:
         """Compile, check against PyTorch, and time one schedule; nothing that it does is fatal.
 
@@ -121,8 +143,7 @@ class Measurer:
             RuntimeError: no worker can be started at all.
         """
         if self._worker is None or self._done >= self.recycle_after:
-            self.close()
-            self._start()
+            self.start()
         self._done += 1
         assert self._worker is not None
         try:
@@ -138,22 +159,6 @@ class Measurer:
             self.close()
             return Measurement(status="crash", error_message=f"the process ended with {code}")
         return answer
-
-    def _start(self) -> None:
-        self._worker = subprocess.Popen(
-            [sys.executable, "-m", "mlsys_ray.value_learning.measuring_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HL_NUM_THREADS": str(self.target.cores), "OMP_NUM_THREADS": "1"},
-        )
-        self._done = 0
-        try:
-            ready = self._receive(START_SECONDS)
-        except (TimeoutError, EOFError) as error:
-            self.close()
-            raise RuntimeError("the measuring process does not start") from error
-        assert ready == "ready"
 
     def _send(self, message: Any) -> None:
         assert self._worker is not None

@@ -107,6 +107,8 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
             publisher.set(metrics.VALUE_LEARNING_BEST_LATENCY, best_ms / 1e3, **names)
             return measurement.min_ms
 
+        # That takes seconds, which are not the search's.
+        measurer.start()
         if trial.method in WITHOUT_RUNS:
             value = value_of(load_network(_model(trial)), featurise)
             config = BeamConfig(width=1 if trial.method == "greedy" else 8, budget=10.0)
@@ -171,6 +173,49 @@ def run_study(
                 "method": trial.method,
                 "trials": trial.trials,
                 **{name: summary.get(name) for name in ("ms", "search_seconds", "evaluated")},
+            }
+        )
+    return rows
+
+
+def same_runtime(trials: Sequence[SearchTrial], folder: Path) -> list[dict[str, Any]]:
+    """How long measuring takes to find schedules as fast as those of the value network.
+
+    Evolution's runtimes are the best of many measurements, the beam's is one: that favours the
+    former.
+
+    Args:
+        trials: searches that have run, on any layers.
+        folder: of their run directories.
+
+    Returns:
+        A row for each layer that has both: `layer`; `beam_ms` and `beam_seconds` of the beam
+        search; `evolution_ms`, the best that the evolutionary search of most measurements has
+        measured; `evolution_seconds` until it was as fast as the beam's, or in all where it never
+        was, and `reached` says so; `ratio` of the seconds, a lower bound where not reached.
+    """
+    rows = []
+    found = {trial: run for trial in trials if (run := recorded(search_path(folder, trial)))}
+    # Searches of one seed and layer begin alike, so the longest has what the others have.
+    longest = sorted(found, key=lambda trial: trial.trials)
+    beams = {trial.layer: found[trial].summary for trial in found if trial.method == "beam"}
+    evolutions = {trial.layer: found[trial] for trial in longest if trial.method == "evolutionary"}
+    for layer, beam in beams.items():
+        if beam["ms"] is None or layer not in evolutions:
+            continue
+        evolution = evolutions[layer]
+        history = evolution.metrics.to_dict("records")
+        as_fast = [step["seconds"] for step in history if step["best_ms"] <= beam["ms"]]
+        seconds = min(as_fast, default=evolution.summary["search_seconds"])
+        rows.append(
+            {
+                "layer": layer,
+                "beam_ms": beam["ms"],
+                "beam_seconds": beam["search_seconds"],
+                "evolution_ms": min((step["best_ms"] for step in history), default=None),
+                "evolution_seconds": seconds,
+                "reached": bool(as_fast),
+                "ratio": seconds / beam["search_seconds"],
             }
         )
     return rows
