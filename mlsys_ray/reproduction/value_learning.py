@@ -41,7 +41,7 @@ def plan(scale: Scale) -> Plan:
             *("value-learning", "collect", "--store", store, "--seed", "1000"),
             *("--pipelines", count[0], "--schedules", count[1], "--seconds", count[2]),
         ),
-        arguments=("value-learning", "evaluate", "--store", store, *layers),
+        arguments=("value-learning", "evaluate", "--store", store, "--prefixes", "10", *layers),
     )
     return Plan(steps=(step,), blocks=(_faster(), _search(), _accuracy(), _NOT_ATTEMPTED))
 
@@ -149,6 +149,13 @@ def _accuracy() -> Block:
                 series="rank correlation",
                 paper=None,
                 here=found("rank_correlation_partial"),
+                status=None,
+            ),
+            Row(
+                group="partial schedules",
+                series="rank correlation of two measurements",
+                paper=None,
+                here=found("rank_correlation_partial_measured_twice"),
                 status=None,
             ),
         ]

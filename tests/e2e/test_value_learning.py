@@ -71,12 +71,27 @@ def test_collect_train_and_schedule(tmp_path):
     evaluated = run(
         "evaluate", *store, "--layers", tmp_path / "layers.json", "--rounds", 1, "--threads", 2,
         "--model", folder / "value.safetensors", "--tvm-trials", 2, "--run-dir", tmp_path / "table",
-        "--json",
+        "--prefixes", 6, "--default-beam", "--json",
     )  # fmt: skip
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)
     assert result["accuracy"]["msle_adams2019_retrained"] >= 0
     assert result["accuracy"]["adams2019_samples"] == 12
     assert result["layers"][0]["adams2019_retrained_ms"] > 0
+    assert result["layers"][0]["adams2019_default_beam_ms"] > 0
+    assert result["geomean_vs_adams2019_default_beam"] > 0
+    assert -1 <= result["accuracy"]["rank_correlation_partial"] <= 1
+    assert -1 <= result["accuracy"]["rank_correlation_partial_measured_twice"] <= 1
     assert "tvm_2_ms" in result["layers"][0]
     assert (tmp_path / "table" / "adams2019.weights").exists()
+    assert (tmp_path / "table" / "tables" / "partial schedules.json").exists()
+    small = ["--number", 3, "--threads", 2, "--json"]
+    again = run("remeasure", *store, *small, "--run-dir", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    apart = json.loads(again.stdout)
+    assert apart["samples"] + apart["failed"] == 3
+    assert 0 <= apart["median_log_ratio"] <= apart["p90_log_ratio"]
+    assert len(json.loads((tmp_path / "again" / "tables" / "measured twice.json").read_text())) == 3
+    elsewhere = run("remeasure", *store, "--threads", 1, "--run-dir", tmp_path / "elsewhere")
+    assert elsewhere.returncode == 2
+    assert "cores=2" in elsewhere.stderr
