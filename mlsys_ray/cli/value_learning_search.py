@@ -78,8 +78,9 @@ class CompareSearches:
             if both:
                 ours.run.save_table("time to the same runtime", both)
                 summary |= {
-                    "geomean_time_to_same_runtime": geometric_mean(row["ratio"] for row in both),
-                    "same_runtime_not_reached": sum(not row["reached"] for row in both),
+                    "layers": len(both),
+                    "not_reached": sum(not row["reached"] for row in both),
+                    "search_speedup": geometric_mean(row["ratio"] for row in both),
                 }
             ours.run.finish(summary)
         print_table(rows, title="Searches")

@@ -11,13 +11,7 @@ from mlsys_ray.value_learning.features import featurise
 from mlsys_ray.value_learning.measuring import Measurement
 from mlsys_ray.value_learning.operators import Pipeline
 from mlsys_ray.value_learning.search.beam import BeamConfig, beam_search
-from mlsys_ray.value_learning.space import (
-    Schedule,
-    State,
-    initial,
-    legal_actions,
-    schedule_of,
-)
+from mlsys_ray.value_learning.space import Schedule, State, initial, legal_actions, schedule_of
 from mlsys_ray.value_learning.store import Sample, best_known
 from mlsys_ray.value_learning.target import Target
 from mlsys_ray.value_learning.value_iteration import random_jobs
@@ -114,13 +108,14 @@ def partial_rank_correlation(
     value = value_of(network, featurise)
     config = BeamConfig(budget=COMPLETION_SECONDS, keep=found)
     completions = [beam_search(s, legal_actions, value, config).candidates for s in states]
-    passes = np.array(
-        [
-            [_shortest([measure(c.state.pipeline, schedule_of(c.state)) for c in s])
-             for s in completions]
-            for _ in range(2)
+
+    def shortest() -> list[float]:
+        return [
+            _shortest(measure(c.state.pipeline, schedule_of(c.state)) for c in candidates)
+            for candidates in completions
         ]
-    )  # fmt: skip
+
+    passes = np.array([shortest(), shortest()])
     usable = np.isfinite(passes).all(0)
     count = int(usable.sum())
     if count < MIN_PREFIXES:
@@ -135,7 +130,7 @@ def partial_rank_correlation(
     }
 
 
-def _shortest(measurements: Sequence[Measurement]) -> float:
+def _shortest(measurements: Iterable[Measurement]) -> float:
     return min((m.min_ms for m in measurements if m.status == "ok"), default=np.nan)
 
 

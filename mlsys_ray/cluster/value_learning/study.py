@@ -196,10 +196,10 @@ def same_runtime(trials: Sequence[SearchTrial], folder: Path) -> list[dict[str, 
     """
     rows = []
     found = {trial: run for trial in trials if (run := recorded(search_path(folder, trial)))}
-    # Searches of one seed and layer begin alike, so the longest has what the others have.
-    longest = sorted(found, key=lambda trial: trial.trials)
+    # Of a layer's evolutionary searches the longest stays, as it comes last.
+    by_length = sorted(found, key=lambda trial: trial.trials)
     beams = {trial.layer: found[trial].summary for trial in found if trial.method == "beam"}
-    evolutions = {trial.layer: found[trial] for trial in longest if trial.method == "evolutionary"}
+    evolutions = {t.layer: found[t] for t in by_length if t.method == "evolutionary"}
     for layer, beam in beams.items():
         if beam["ms"] is None or layer not in evolutions:
             continue
