@@ -144,13 +144,14 @@ class EvaluateValue:
     ) -> dict[str, Any]:
         """How well partial schedules are ordered, by layer in a table of the run; the means."""
         from mlsys_ray.value_learning.accuracy import (
+            COMPLETIONS_TIMED,
             mean_rank_correlations,
             partial_rank_correlation,
         )
         from mlsys_ray.value_learning.measuring import Measurer
 
         rows = []
-        with Measurer(target) as measurer:
+        with Measurer(target, COMPLETIONS_TIMED) as measurer:
             for name, pipeline in layers.items():
                 row = partial_rank_correlation(
                     network, pipeline, target, measurer.measure, prefixes=self.prefixes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlsys_ray.value_learning.features import featurise
-from mlsys_ray.value_learning.measuring import Measurement
+from mlsys_ray.value_learning.measuring import Limits, Measurement
 from mlsys_ray.value_learning.operators import Pipeline
 from mlsys_ray.value_learning.search.beam import BeamConfig, beam_search
 from mlsys_ray.value_learning.space import Schedule, State, initial, legal_actions, schedule_of
@@ -21,6 +21,9 @@ MIN_PREFIXES = 5
 """Partial schedules of a layer, below which their order says nothing."""
 COMPLETION_SECONDS = 20.0
 """For the search from one of them: more than it takes, so that the load does not change it."""
+
+COMPLETIONS_TIMED = Limits(run_seconds=0.1)
+"""Longer than schedules to learn from, as many completions of a layer are nearly as fast."""
 
 Measure = Callable[[Pipeline, Schedule], Measurement]
 
@@ -80,22 +83,23 @@ def partial_rank_correlation(
     """How well the network orders partial schedules by the best runtime reachable from them.
 
     The best runtime reachable is taken to be that of the fastest of the completions which a beam
-    search thinks best. All are measured in two passes, one after the other: where the order of the
-    second differs from that of the first, no prediction can be right.
+    search thinks best. All are measured in two passes, one after the other, as many are nearly as
+    fast as others: their order in one pass is partly chance, which no prediction can know.
 
     Args:
         network: the value function.
         pipeline: what is scheduled.
         target: the machine.
-        measure: times a schedule.
+        measure: times a schedule, best by `COMPLETIONS_TIMED`.
         prefixes: partial schedules, see `random_prefixes`.
         found: completions of each that are measured.
         seed: of the draws.
 
     Returns:
         `prefixes` that could be completed; Spearman's `rank_correlation` of predictions with
-        either pass, the mean; and `measured_twice`, that of the passes with each other. The latter
-        two are None where fewer than five could be completed.
+        either pass, the mean; and `measured_twice`, that of the passes with each other, whose
+        square root is about what exact values would get. Both correlations are None where fewer
+        than five could be completed.
 
     Raises:
         ValueError: so few are asked for.
