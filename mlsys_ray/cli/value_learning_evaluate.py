@@ -54,7 +54,7 @@ class EvaluateValue:
     """Weights of Adams2019 that were trained on this machine; by default they are trained on what
     collect --adams2019 has put into the store, if anything."""
     default_beam: bool = False
-    """With Adams2019 at its default beam, too: minutes for each convolution."""
+    """With Adams2019 at its default beam, too, which takes minutes for some layers."""
     tvm_trials: int = 0
     """Schedules that TVM's MetaSchedule measures for each layer, minutes each; 0 for without it.
     Needs pip install 'mlsys-ray[tvm]'."""

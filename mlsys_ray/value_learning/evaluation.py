@@ -93,7 +93,7 @@ def summarise(
     """Geometric means of other contenders' times over ours: above 1, ours are faster.
 
     None for those that were not there. The best autoscheduler, layer by layer, is one of those that
-    answer at once: Adams2019 at its default beam takes minutes.
+    answer at once: Adams2019 at its default beam may take minutes.
 
     Args:
         records: of `as_record`.

@@ -26,7 +26,7 @@ WEIGHTS_BYTES = 17_136
 DEFAULT_BEAM = "adams2019_default_beam"
 """Adams2019 as it is without parameters: a beam of 32, five times."""
 DEFAULT_BEAM_SECONDS = 600.0
-"""For its search, which takes minutes on a convolution."""
+"""For its search, which takes minutes for some convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +152,7 @@ def autoschedulers(
 
     Args:
         retrained: weights of Adams2019 that were trained on this machine.
-        default_beam: with Adams2019 at its default beam, which takes minutes.
+        default_beam: with Adams2019 at its default beam, which takes minutes for some layers.
     """
     beam_1: tuple[tuple[str, str | int], ...] = (("beam_size", 1),)
     found: list[Autoscheduler] = []
