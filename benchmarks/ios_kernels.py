@@ -4,7 +4,7 @@ python benchmarks/ios_kernels.py --network squeezenet --num-threads 1 --halide-s
 
 All kernels take turns, the least of the rounds counts. The last rows are sums over all operators,
 each by the fastest of the kernels named; the engine takes another kernel than oneDNN's for a gain
-beyond 4% only.
+beyond 1% only.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from mlsys_ray.ios.bounds import NOISE
 from mlsys_ray.ios.cost_cache import CostCache
 from mlsys_ray.ios.engines.onednn.network import Network, Replay
 from mlsys_ray.ios.engines.stages import Placed, PlacedStage
@@ -21,6 +20,9 @@ from mlsys_ray.ios.forecast import duration
 from mlsys_ray.ios.stage_costs import ROUNDS, Choice, Say, StageCosts, Stopped
 
 DEFAULT = "onednn"
+LEAST_GAIN = 0.01
+"""Of a kernel over oneDNN's. Many small gains add up, and a wrong choice costs as little; a schedule
+is measured whole in the end."""
 
 
 class Costs(StageCosts):
@@ -90,7 +92,7 @@ class Costs(StageCosts):
             }
             usual = [v for v in options if v.partition("/")[0] in (DEFAULT, "pytorch")]
             best, base = min(options, key=options.__getitem__), min(usual, key=options.__getitem__)
-            choice[operator] = best if options[best] < (1 - NOISE) * options[base] else base
+            choice[operator] = best if options[best] < (1 - LEAST_GAIN) * options[base] else base
         return choice, np.array([seconds[choice[i]][i] for i in self._operators])
 
     def _measure(
