@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from mlsys_ray.cli.console import UsageError, print_json, print_table, say, usage_errors
 from mlsys_ray.cli.study import StudyPlace, check_rates, study
 from mlsys_ray.cluster.agents.config import AgentConfig
 from mlsys_ray.exit_codes import ExitCode
@@ -29,6 +29,9 @@ class TrainAgent:
     """Run directory of an agent trained before."""
     run_dir: Path | None = None
     """Run directory; by default a new one under runs/."""
+    storage: str | None = None
+    """Where the run directory is kept, under its name: a path, s3://bucket/folder or
+    gs://bucket/folder that all nodes reach."""
     address: str | None = None
     """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
     json: bool = False
@@ -36,29 +39,40 @@ class TrainAgent:
 
     def run(self) -> ExitCode:
         """Train, save, restore and score; or restore and score."""
-        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.cluster.session import ray_session
-
-        folder = self.run_dir or default_run_path("fireplace-agent")
-        with ray_session(self.address) as description, ExitStack() as stack, usage_errors():
-            from mlsys_ray.cluster.agents.study import run_agent, score_agent
-            from mlsys_ray.cluster.agents.training import CHECKPOINT
-
-            say(description)
-            if self.restore:
-                scores = score_agent(self.agent, self.restore / CHECKPOINT)
-            else:
-                say(f"run directory: {folder}")
-                run = stack.enter_context(
-                    RunDirectory.create(
-                        folder, flat_config(self.agent), experiment="fireplace-agent"
-                    )
-                )
-                scores = run_agent(run, self.agent, run.log)
+        folder, scores = self._score(self.restore) if self.restore else self._train()
         print_table(scores, title=f"{self.agent.workload.trace}, PAR on a held-out trace")
         if self.json:
-            print_json({"run_dir": self.restore or folder, "policies": scores})
+            print_json({"run_dir": folder, "policies": scores})
         return ExitCode.DONE
+
+    def _score(self, folder: Path) -> tuple[Path, list[dict[str, Any]]]:
+        from mlsys_ray.cluster.agents.study import score_agent
+        from mlsys_ray.cluster.agents.training import CHECKPOINT
+        from mlsys_ray.cluster.session import ray_session
+
+        if self.run_dir or self.storage:
+            raise UsageError("restore writes no run directory: leave run_dir and storage out")
+        with ray_session(self.address) as description, usage_errors():
+            say(description)
+            return folder, score_agent(self.agent, folder / CHECKPOINT)
+
+    def _train(self) -> tuple[Path, list[dict[str, Any]]]:
+        from mlsys_ray.cluster.agents.study import run_agent
+        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
+        from mlsys_ray.cluster.session import ray_session
+        from mlsys_ray.cluster.storage import keep
+
+        folder = self.run_dir or default_run_path("fireplace-agent")
+        config = flat_config(self.agent)
+        with ExitStack() as stack, usage_errors():
+            home = stack.enter_context(keep(folder, self.storage))
+            run = stack.enter_context(
+                RunDirectory.create(home.folder, config, experiment="fireplace-agent")
+            )
+            home.upload()
+            say(f"run directory: {home}")
+            say(stack.enter_context(ray_session(self.address, storage=home.storage)))
+            return home.folder, run_agent(run, self.agent, run.log)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mlsys_ray.cli.console import print_json, print_table, say, usage_errors
+from tyro.conf import arg
+
+from mlsys_ray.cli.console import print_json, print_table
+from mlsys_ray.cli.study import StudyPlace, kept_study, study_session
 from mlsys_ray.cli.sweep import accuracy_figure
 from mlsys_ray.exit_codes import ExitCode
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 class Reproduce:
     """The paper's Tables 3 to 6 and Figures 2 to 11: paper and here."""
 
+    place: Annotated[StudyPlace, arg(name="")]
     scale: Literal["small", "paper"] = "small"
     """small: a small network on digits, minutes on 2 cores, to be compared within a figure;
     paper: ResNet-18 on CIFAR-10 as in the paper, about 20 core-hours a curve."""
@@ -30,13 +33,8 @@ class Reproduce:
     """Seeds of each curve; accuracies are means over them."""
     max_byzantine: int = 13
     """Largest q of the tables [workers]."""
-    run_dir: Path | None = None
-    """Folder of the study; given again, only what is missing is run. By default a new one under
-    runs/. On several nodes it must be on a disk that all of them share."""
     data_dir: Path | None = None
     """Folder with the data set; searched before MLSYS_RAY_DATA and the user cache."""
-    address: str | None = None
-    """Ray cluster to attach to, host:port or auto; by default RAY_ADDRESS, else a local one."""
     json: bool = False
     """Print both tables as JSON on stdout, too."""
 
@@ -44,42 +42,29 @@ class Reproduce:
         """Compute the tables, run what is missing of the figures, write the report."""
         from mlsys_ray.byzshield.paper.accuracy import FIGURES, run_config
         from mlsys_ray.byzshield.paper.distortion import reproduce_distortion
-        from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-        from mlsys_ray.cluster.session import ray_session
         from mlsys_ray.cluster.sweep import run_trials, sweep_path
         from mlsys_ray.cluster.trials import recorded
-        from mlsys_ray.report.html import write_report
 
-        folder = self.run_dir or default_run_path(f"byzshield-reproduce-{self.scale}")
-        study = {"scale": self.scale}
         chosen = [series for series in FIGURES if series.figure in self.figures]
         configs = {
             series: [run_config(series, self.scale, seed) for seed in self.seeds]
             for series in chosen
         }
-        say(f"study: {folder}")
-        with ExitStack() as stack:
-            with usage_errors():
-                run = stack.enter_context(
-                    RunDirectory.create(
-                        folder, study, experiment="byzshield-reproduce", resume=True
-                    )
-                )
+        with kept_study(self.place, {"scale": self.scale}, "byzshield-reproduce") as ours:
             distortion = list(reproduce_distortion(self.max_byzantine))
-            run.save_table("distortion, paper and here", distortion)
+            ours.run.save_table("distortion, paper and here", distortion)
             print_table(distortion, title="Tables 3 to 6")
             trials = [config for several in configs.values() for config in several]
             if trials:
-                with ray_session(self.address) as description:
-                    say(description)
-                    run_trials(trials, folder / "trials", self.data_dir)
+                with study_session(self.place, ours):
+                    run_trials(trials, ours.trials, self.data_dir, home=ours.home)
             runs = {
-                series: [recorded(sweep_path(folder / "trials", config)) for config in several]
+                series: [recorded(sweep_path(ours.trials, config)) for config in several]
                 for series, several in configs.items()
             }
             accuracy = [_row(series, found) for series, found in runs.items()]
             if accuracy:
-                run.save_table("accuracy, paper and here", accuracy)
+                ours.run.save_table("accuracy, paper and here", accuracy)
                 print_table(accuracy, title=f"Figures, {self.scale} scale: accuracy [percent]")
             for figure in dict.fromkeys(series.figure for series in chosen):
                 curves = {
@@ -88,11 +73,10 @@ class Reproduce:
                     if series.figure == figure and found[0] is not None
                 }
                 if curves:
-                    run.save_plot(f"figure {figure:02}", accuracy_figure(curves))
+                    ours.run.save_plot(f"figure {figure:02}", accuracy_figure(curves))
             missing = sum(trial is None for found in runs.values() for trial in found)
             differences = sum(row["difference"] != 0 for row in distortion)
-            run.finish({"trials": len(trials), "failed": missing, "differences": differences})
-        say(f"report: {write_report([folder], folder / 'report.html').path}")
+            ours.run.finish({"trials": len(trials), "failed": missing, "differences": differences})
         if self.json:
             print_json({"distortion": distortion, "accuracy": accuracy})
         if differences:

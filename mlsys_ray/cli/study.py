@@ -46,8 +46,19 @@ def study(place: StudyPlace, config: Any, experiment: str) -> Iterator[Study]:
         UsageError: the run directory or the storage is refused.
         EnvironmentMissingError: the cluster or the storage cannot be used.
     """
+    with kept_study(place, config, experiment) as ours, study_session(place, ours):
+        yield ours
+
+
+@contextmanager
+def kept_study(place: StudyPlace, config: Any, experiment: str) -> Iterator[Study]:
+    """Hold the run directory of a study, without Ray; afterwards write the report.
+
+    Raises:
+        UsageError: the run directory or the storage is refused.
+        EnvironmentMissingError: the storage cannot be used.
+    """
     from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
-    from mlsys_ray.cluster.session import ray_session
     from mlsys_ray.cluster.storage import TRIALS, keep
     from mlsys_ray.report.html import write_report
 
@@ -63,10 +74,23 @@ def study(place: StudyPlace, config: Any, experiment: str) -> Iterator[Study]:
                 )
             home.upload()
             say(f"run directory: {home}")
-            say(stack.enter_context(ray_session(place.address, storage=home.storage)))
             yield Study(run=run, home=home, trials=folder / TRIALS)
         report = write_report([folder], folder / "report.html")
     say(f"results: {home}, for a browser {report.path.name} there")
+
+
+@contextmanager
+def study_session(place: StudyPlace, ours: Study) -> Iterator[None]:
+    """A Ray session for the trials of a study.
+
+    Raises:
+        EnvironmentMissingError: the cluster or the storage cannot be used.
+    """
+    from mlsys_ray.cluster.session import ray_session
+
+    with ray_session(place.address, storage=ours.home.storage) as description:
+        say(description)
+        yield
 
 
 def check_rates(

@@ -33,12 +33,18 @@ def print_submit(command: Any, arguments: Sequence[str]) -> ExitCode:
     with usage_errors():
         size = check_package(here)
     say(f"sends {here} ({size / 2**20:.1f} MiB)")
-    if getattr(place, "storage", None) is None and hasattr(place, "run_dir"):
-        kept = place.run_dir is not None and place.run_dir.is_absolute()
-        if not kept:
-            say(
-                "the job works in a copy of this folder that Ray deletes:"
-                " give --storage, or --run-dir with an absolute path that all nodes share"
-            )
+    if hasattr(place, "run_dir") and not _is_kept(place):
+        storage = "--storage, or " if hasattr(place, "storage") else ""
+        say(
+            "the job works in a copy of this folder that Ray deletes:"
+            f" give {storage}--run-dir with an absolute path that all nodes share"
+        )
     print(shlex.join([*SUBMIT, *(text for text in arguments if text != FLAG)]))
     return ExitCode.DONE
+
+
+def _is_kept(place: Any) -> bool:
+    """Whether the run directory outlives the job."""
+    if getattr(place, "storage", None) is not None:
+        return True
+    return place.run_dir is not None and place.run_dir.is_absolute()

@@ -195,6 +195,9 @@ class AdaptValue:
     """Of layers, schedules and noise."""
     run_dir: Path | None = None
     """Run directory; by default a new one under runs/."""
+    storage: str | None = None
+    """Where the run directory is kept, under its name: a path, s3://bucket/folder or
+    gs://bucket/folder."""
     address: str | None = None
     """Ray cluster to measure on, host:port or auto; in this process by default."""
     json: bool = False
@@ -204,6 +207,7 @@ class AdaptValue:
         """Iterate, and write the network to the run directory."""
         require_halide()
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
+        from mlsys_ray.cluster.storage import keep
         from mlsys_ray.value_learning.corpus import training_pipelines
         from mlsys_ray.value_learning.store import Store
         from mlsys_ray.value_learning.target import host_target
@@ -212,9 +216,11 @@ class AdaptValue:
         folder = self.run_dir or default_run_path("value-learning-adapt")
         target = host_target(self.threads)
         with ExitStack() as stack, usage_errors():
+            home = stack.enter_context(keep(folder, self.storage))
             run = stack.enter_context(
-                RunDirectory.create(folder, asdict(self), experiment="value-learning-adapt")
+                RunDirectory.create(home.folder, asdict(self), experiment="value-learning-adapt")
             )
+            home.upload()
             start = network_of(self.model)
             store = stack.enter_context(Store(self.store))
             measure = stack.enter_context(measuring(target, self.address))
@@ -244,9 +250,9 @@ class AdaptValue:
                 start=start,
                 on_network=on_network,
             )
-            path = run.write("value.safetensors", network.to_bytes())
+            run.write("value.safetensors", network.to_bytes())
             run.finish({"validation_msle": max(network.card["validation_msle"])})
-        say(f"network: {path}")
+        say(f"network: {home}/value.safetensors")
         if self.json:
             print_json(network.card)
         return ExitCode.DONE

@@ -3,10 +3,11 @@
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 
-from mlsys_ray.cli.main import main
+from mlsys_ray.cli.main import AnyCommand, main
 from mlsys_ray.cluster.package import check_package, package_files
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,8 @@ def test_what_is_too_large_is_named_before_it_is_sent(tmp_path):
         ["ios", "study", "--networks", "squeezenet"],
         ["value-learning", "search", "--methods", "beam"],
         ["fireplace", "agents", "--seeds", "1", "2"],
+        ["fireplace", "agent", "--storage", "s3://bucket/runs"],
+        ["byzshield", "reproduce", "--storage", "s3://bucket/runs", "--figures", "2"],
     ],
 )
 def test_the_submit_line_runs_the_command_word_for_word(arguments, capsys, monkeypatch, tmp_path):
@@ -58,6 +61,27 @@ def test_the_submit_line_runs_the_command_word_for_word(arguments, capsys, monke
     kept = "--storage" in arguments or "/shared/$HOME" in arguments
     assert ("Ray deletes" in printed.err) != kept
     assert not list(tmp_path.iterdir())
+
+
+def commands(kind):
+    """The classes of all commands below a union of them."""
+    for member in get_args(kind):
+        if get_origin(member) is not Annotated:
+            continue
+        inner = get_args(member)[0]
+        yield from commands(inner) if get_args(inner) else [inner]
+
+
+def fields(command):
+    hints = get_type_hints(command)
+    return set(hints) | (set(get_type_hints(hints["place"])) if "place" in hints else set())
+
+
+def test_what_runs_on_ray_has_a_storage_for_its_run_directory():
+    """Folders of many commands' runs have none, docs/cluster_studies.md says so."""
+    on_ray = [c for c in commands(AnyCommand) if {"run_dir", "address"} <= fields(c)]
+    assert {c.__name__ for c in on_ray if "storage" not in fields(c)} == {"Demo", "ReproduceAll"}
+    assert len(on_ray) > 8
 
 
 def test_what_does_not_run_on_ray_is_not_submitted(capsys):

@@ -67,15 +67,15 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path):
 
 
 def test_reproduce_prints_paper_and_here(tmp_path):
-    result = run(
-        *("reproduce", "--figures", 9, 10, "--max-byzantine", 6, "--run-dir", tmp_path, "--json")
-    )
+    place = ["--run-dir", "study", "--storage", tmp_path]
+    result = run("reproduce", "--figures", 9, 10, "--max-byzantine", 6, *place, "--json")
     assert result.returncode == 0, result.stderr[-2000:]
     tables = json.loads(result.stdout)
     assert all(row["difference"] == 0 for row in tables["distortion"])
     assert len(tables["accuracy"]) == 4
     assert all(row["here"] > 0 for row in tables["accuracy"])
-    assert (tmp_path / "plots/figure 09.png").exists()
+    assert (tmp_path / "study/plots/figure 09.png").exists()
+    assert len(finished(tmp_path)) == 4
 
 
 def finished(folder):

@@ -6,7 +6,9 @@ import numpy as np
 import psutil
 import pytest
 
+from mlsys_ray.cli.main import main
 from mlsys_ray.cluster.agents.config import AgentConfig
+from mlsys_ray.cluster.run_reader import load_run
 from mlsys_ray.fireplace.config import WorkloadConfig
 
 WORKLOAD = WorkloadConfig(num_pms=4, alive_per_pm=10)
@@ -135,6 +137,24 @@ def test_a_study_runs_only_what_is_missing(tmp_path):
     run_study(configs, tmp_path)
     assert json.loads((kept / "summary.json").read_text())["ended"] == ended
     assert (cut / "summary.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_an_agent_is_kept_in_a_storage_and_scored_again(tmp_path, capsys):
+    agent = ["fireplace", "agent", "--num-pms", "4", "--alive-per-pm", "10", "--json"]
+    short = ["--train-seconds", "1", "--episode-vms", "100"]
+    assert main([*agent, *short, "--run-dir", "agent", "--storage", str(tmp_path)]) == 0
+    scores = json.loads(capsys.readouterr().out)["policies"]
+    assert load_run(tmp_path / "agent").summary["par_ppo"] == scores[0]["par"]
+    assert main([*agent, "--restore", str(tmp_path / "agent")]) == 0
+    assert json.loads(capsys.readouterr().out)["policies"] == scores
+
+
+def test_where_nothing_is_trained_nothing_is_kept(tmp_path, capsys):
+    restore = ["fireplace", "agent", "--restore", str(tmp_path)]
+    assert main([*restore, "--storage", "s3://bucket/runs"]) == 2
+    assert "leave run_dir and storage out" in capsys.readouterr().err
 
 
 def test_offline_algorithms_are_no_trials():
