@@ -6,7 +6,8 @@ The paper's numbers are those that it prints; where it plots only, the authors' 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,7 @@ WIDE = 64
 """Lanes of the simulated device that stands in for a V100."""
 NOISE = 0.04
 """Relative difference of two latencies below which nothing is said of their order."""
+_SAME_SIDE = f"in shape: on the same side of 1 as in the paper, by more than {100 * NOISE:g} %"
 _TITLES = {
     "sequential": "Sequential",
     "greedy": "Greedy",
@@ -273,50 +275,88 @@ def _total(run: Run, what: str) -> float:
     return float(run.tables["blocks"][what].sum())
 
 
-def _figure_6(timed: Sequence[str]) -> Block:
-    def compare(runs: Runs) -> list[Row]:
-        return [
-            row for network in timed for row in _speedups(network, runs[f"ios-compare-{network}"])
-        ]
-
+def _latencies(
+    figure: int,
+    networks: Sequence[str],
+    step: str,
+    rows: Callable[[str, Run], Sequence[Row]],
+    **texts: Any,
+) -> Block:
+    """A figure with rows for each network, from the network's own step."""
     return Block(
-        name="ios-figure-6",
         system="ios",
+        source=f"Figure {figure}, NVIDIA V100, batch size 1; latencies of the authors' README",
+        steps=tuple(f"{step}-{network}" for network in networks),
+        compare=lambda runs: [
+            row for network in networks for row in rows(network, runs[f"{step}-{network}"])
+        ],
+        **texts,
+    )
+
+
+def _figure_6(timed: Sequence[str]) -> Block:
+    return _latencies(
+        6,
+        timed,
+        "ios-compare",
+        lambda network, run: [
+            _speedup_row(network, variant, speedup(run, "sequential", variant), within=0.1)
+            for variant in _TITLES
+        ],
+        name="ios-figure-6",
         title="Figure 6: schedules beside the sequential one",
-        source="Figure 6, NVIDIA V100, batch size 1; latencies of the authors' README",
         claim="IOS-Both is the fastest schedule on every network.",
         unit="times faster than sequential",
-        tolerance="replicated: within 10 %; in shape: on the same side of 1 as in the paper, by"
-        f" more than {100 * NOISE:g} %",
+        tolerance=f"replicated: within 10 %; {_SAME_SIDE}",
         why="A V100 is not filled by one operator, two cores are. Here the gain comes from"
         " choosing kernels (IOS-Mixed, own); with so few cores groups have nothing to share.",
-        steps=tuple(f"ios-compare-{network}" for network in timed),
-        compare=compare,
         plots=tuple((f"ios-compare-{network}", "latency of each tool") for network in timed),
     )
 
 
-def _speedups(network: str, run: Run) -> list[Row]:
+def _figure_6_simulated(simulated: Sequence[str]) -> Block:
+    def rows(network: str, run: Run) -> list[Row]:
+        devices = run.metrics.to_dict("records")
+        latency = next(device for device in devices if device["lanes"] == WIDE)
+        gains = {
+            variant: latency["sequential_ms"] / latency[f"{variant}_ms"]
+            for variant in ("greedy", "ios_parallel")
+        }
+        return [_speedup_row(network, *gain, within=0.15) for gain in gains.items()]
+
+    return _latencies(
+        6,
+        simulated,
+        "ios-simulate",
+        rows,
+        name="ios-figure-6-simulated",
+        title=f"Figure 6 on a simulated device of {WIDE} lanes",
+        claim="Parallel schedules beat greedy ones, which beat sequential ones but on SqueezeNet.",
+        unit="times faster than sequential",
+        tolerance=f"replicated: within 15 %; {_SAME_SIDE}",
+        why="A model, not a device: operators are measured on one thread, and shared out over"
+        " lanes by their tiles. Launch overheads of a GPU, which hold greedy schedules back on"
+        " SqueezeNet, are 5 us a stage.",
+        plots=(("ios-simulate-inception_v3", "gain by width"),),
+    )
+
+
+def _speedup_row(network: str, variant: str, here: float | None, within: float) -> Row:
+    """How much faster a schedule is than the sequential one."""
     printed = LATENCIES[network]
-    rows = []
-    for variant in _TITLES:
-        paper = printed["sequential"] / printed[variant] if variant in printed else None
-        here = speedup(run, "sequential", variant)
-        status: Status | None = None
-        if paper is not None and variant != "sequential":
-            same_side = here is not None and _side(here) == _side(paper)
-            status = judged(paper, here, within=0.1, in_shape=same_side)
-        rows.append(
-            Row(
-                group=NAMES[network],
-                series=_TITLES[variant],
-                paper=paper,
-                here=here,
-                status=status,
-                note="own, not in the paper" if variant == "ios_mixed" else "",
-            )
-        )
-    return rows
+    paper = printed["sequential"] / printed[variant] if variant in printed else None
+    status: Status | None = None
+    if paper is not None and variant != "sequential":
+        same_side = here is not None and _side(here) == _side(paper)
+        status = judged(paper, here, within=within, in_shape=same_side)
+    return Row(
+        group=NAMES[network],
+        series=_TITLES[variant],
+        paper=paper,
+        here=here,
+        status=status,
+        note="own, not in the paper" if variant == "ios_mixed" else "",
+    )
 
 
 def _side(speedup: float) -> int:
@@ -333,98 +373,47 @@ def speedup(run: Run, slower: str, faster: str) -> float | None:
     return float(np.median(first / second))
 
 
-def _figure_6_simulated(simulated: Sequence[str]) -> Block:
-    def compare(runs: Runs) -> list[Row]:
-        rows = []
-        for network in simulated:
-            printed = LATENCIES[network]
-            devices = runs[f"ios-simulate-{network}"].metrics.to_dict("records")
-            latency = next(device for device in devices if device["lanes"] == WIDE)
-            for variant in ("greedy", "ios_parallel"):
-                paper = printed["sequential"] / printed[variant]
-                here = latency["sequential_ms"] / latency[f"{variant}_ms"]
-                same_side = _side(here) == _side(paper)
-                rows.append(
-                    Row(
-                        group=NAMES[network],
-                        series=_TITLES[variant],
-                        paper=paper,
-                        here=here,
-                        status=judged(paper, here, within=0.15, in_shape=same_side),
-                    )
-                )
-        return rows
-
-    return Block(
-        name="ios-figure-6-simulated",
-        system="ios",
-        title=f"Figure 6 on a simulated device of {WIDE} lanes",
-        source="Figure 6, NVIDIA V100, batch size 1; latencies of the authors' README",
-        claim="Parallel schedules beat greedy ones, which beat sequential ones but on SqueezeNet.",
-        unit="times faster than sequential",
-        tolerance="replicated: within 15 %; in shape: on the same side of 1 as in the paper, by"
-        f" more than {100 * NOISE:g} %",
-        why="A model, not a device: operators are measured on one thread, and shared out over"
-        " lanes by their tiles. Launch overheads of a GPU, which hold greedy schedules back on"
-        " SqueezeNet, are 5 us a stage.",
-        steps=tuple(f"ios-simulate-{network}" for network in simulated),
-        compare=compare,
-        plots=(("ios-simulate-inception_v3", "gain by width"),),
-    )
-
-
 def _figure_7(timed: Sequence[str]) -> Block:
-    def compare(runs: Runs) -> list[Row]:
-        rows = []
-        for network in timed:
-            run, printed = runs[f"ios-compare-{network}"], OTHER_TOOLS[network]
-            best = min(latency for tool, latency in printed.items() if tool != "IOS")
-            tools = ("eager", "onnxruntime", "openvino", "compile")
-            found = {tool: speedup(run, tool, "ios_mixed") for tool in tools}
-            gains = {tool: gain for tool, gain in found.items() if gain is not None}
-            here = min(gains.values(), default=None)
-            paper = best / printed["IOS"]
-            ahead = here is not None and here > 1 + NOISE
-            rows.append(
-                Row(
-                    group=NAMES[network],
-                    series="best other tool",
-                    paper=paper,
-                    here=here,
-                    status=judged(paper, here, within=0.1, in_shape=ahead),
-                )
-            )
-            rows += [
-                Row(group=NAMES[network], series=tool, paper=None, here=gain, status=None)
+    def rows(network: str, run: Run) -> list[Row]:
+        group, latencies = NAMES[network], dict(OTHER_TOOLS[network])
+        own = latencies.pop("IOS")
+        printed = {tool: latency / own for tool, latency in latencies.items()}
+        tools = ("eager", "onnxruntime", "openvino", "compile")
+        found = {tool: speedup(run, tool, "ios_mixed") for tool in tools}
+        gains = {tool: gain for tool, gain in found.items() if gain is not None}
+        paper, here = min(printed.values()), min(gains.values(), default=None)
+        ahead = here is not None and here > 1 + NOISE
+        return [
+            Row(
+                group=group,
+                series="best other tool",
+                paper=paper,
+                here=here,
+                status=judged(paper, here, within=0.1, in_shape=ahead),
+            ),
+            *(
+                Row(group=group, series=tool, paper=None, here=gain, status=None)
                 for tool, gain in gains.items()
-            ]
-            rows += [
-                Row(
-                    group=NAMES[network],
-                    series=tool,
-                    paper=latency / printed["IOS"],
-                    here=None,
-                    status=None,
-                    note="for a GPU",
-                )
-                for tool, latency in printed.items()
-                if tool != "IOS"
-            ]
-        return rows
+            ),
+            *(
+                Row(group=group, series=tool, paper=gain, here=None, status=None, note="for a GPU")
+                for tool, gain in printed.items()
+            ),
+        ]
 
-    return Block(
+    return _latencies(
+        7,
+        timed,
+        "ios-compare",
+        rows,
         name="ios-figure-7",
-        system="ios",
         title="Figure 7: IOS beside other tools",
-        source="Figure 7, NVIDIA V100, batch size 1; latencies of the authors' README",
         claim="IOS is 1.1 to 1.5 times as fast as the best framework.",
         unit="times slower than IOS",
         tolerance="replicated: the best other tool within 10 % of the paper's ratio; in shape: IOS"
         f" ahead of the best other tool by more than {100 * NOISE:g} %",
         why="Other tools, those for a CPU today, and another device. Ours is IOS-Mixed. Ratios are"
         " medians over rounds in which all take turns.",
-        steps=tuple(f"ios-compare-{network}" for network in timed),
-        compare=compare,
     )
 
 
