@@ -6,26 +6,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from mlsys_ray.cluster.local_cluster import QUICK_TO_MISS_A_NODE, LocalCluster, free_port
 from mlsys_ray.cluster.session import ray_session
-
-
-def wait_until(condition, otherwise, seconds=90):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.1)
-    return found
-
-
-@pytest.fixture(scope="session", name="wait_until")
-def waiter():
-    return wait_until
 
 
 @pytest.fixture(scope="session")

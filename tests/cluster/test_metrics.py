@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from waiting import wait_until
 
 from mlsys_ray.cluster import metrics
 from mlsys_ray.cluster.local_cluster import free_port
@@ -211,14 +212,6 @@ class Head:
         wait_until(lambda: "Ray runtime started" in log.read_text(), "the head does not start")
         address = (folder / "ray" / "ray_current_cluster").read_text().strip()
         self.environment["RAY_ADDRESS"] = address
-
-
-def wait_until(condition, otherwise, seconds=90):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, otherwise() if callable(otherwise) else otherwise
-        time.sleep(0.2)
-    return found
 
 
 def end(process):

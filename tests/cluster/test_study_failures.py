@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from mlsys_ray.cluster.storage import Storage
 
@@ -60,9 +61,7 @@ def recorded(folder):
 
 
 @pytest.mark.timeout(900)
-def test_a_driver_killed_at_random_moments_runs_no_finished_trial_again(
-    two_nodes, tmp_path, wait_until
-):
+def test_a_driver_killed_at_random_moments_runs_no_finished_trial_again(two_nodes, tmp_path):
     moments = random.Random(1)
     num_trials = 3 * NUM_KILLS
     before = {}
@@ -88,7 +87,7 @@ def test_a_driver_killed_at_random_moments_runs_no_finished_trial_again(
     assert len(after) == num_trials
 
 
-def test_a_node_killed_in_mid_study_costs_only_its_running_trials(two_nodes, tmp_path, wait_until):
+def test_a_node_killed_in_mid_study_costs_only_its_running_trials(two_nodes, tmp_path):
     two_nodes.add_node()
     lost = len(two_nodes.nodes) - 1
     driver = Driver(two_nodes, tmp_path, tmp_path / "study", 9, 1.5)
@@ -105,7 +104,7 @@ def test_a_node_killed_in_mid_study_costs_only_its_running_trials(two_nodes, tmp
 
 @pytest.mark.parametrize("kept", ["in a storage", "in its folder"])
 def test_a_disk_that_vanishes_stops_the_study_and_it_goes_on_when_it_is_back(
-    kept, two_nodes, tmp_path, wait_until
+    kept, two_nodes, tmp_path
 ):
     place = tmp_path / "disk"
     options = ["--storage", place] if kept == "in a storage" else []
@@ -157,7 +156,7 @@ def test_a_study_on_s3_goes_on_from_there(two_nodes, tmp_path, s3_server, monkey
     assert len(recorded(tmp_path / "fetched")) == 4
 
 
-def test_two_drivers_of_one_study_at_once(two_nodes, tmp_path, wait_until):
+def test_two_drivers_of_one_study_at_once(two_nodes, tmp_path):
     options = ["--storage", tmp_path / "storage"]
     first = Driver(two_nodes, tmp_path, tmp_path / "study", 4, 1.0, *options)
     wait_until(first.has_begun, "the study does not begin", 250)

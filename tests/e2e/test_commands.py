@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--in-process", "--batch-size", "75", "--iterations", "6", "--eval-interval", "3"]
@@ -143,7 +143,7 @@ def test_a_run_directory_in_use_is_refused_and_says_by_whom(tmp_path):
         command("byzshield", "train", *slow, "--run-dir", path), stderr=subprocess.DEVNULL
     ) as first:
         try:
-            wait_for(path / "metrics.jsonl")
+            wait_until((path / "metrics.jsonl").exists, "no row", 60)
             second = run("byzshield", "train", *slow, "--run-dir", path)
         finally:
             first.send_signal(signal.SIGINT)
@@ -161,7 +161,7 @@ def test_a_killed_run_is_resumed_with_the_curve_of_an_uninterrupted_one(tmp_path
     with subprocess.Popen(
         command("byzshield", "train", *flags, "--run-dir", broken), stderr=subprocess.DEVNULL
     ) as process:
-        wait_for(broken / "checkpoint.safetensors")
+        wait_until((broken / "checkpoint.safetensors").exists, "no checkpoint", 60)
         process.kill()
     refused = run("byzshield", "train", *flags, "--run-dir", broken)
     assert refused.returncode == 2
@@ -235,13 +235,6 @@ def test_algorithms_import_without_ray():
         "        importlib.import_module(module.name)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def wait_for(path, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
 
 
 def measured(path):

@@ -4,9 +4,9 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import wait_until
 
 pytestmark = pytest.mark.slow
 POINT = ["--batch-size", "75", "--iterations", "6", "--eval-interval", "2"]
@@ -29,10 +29,7 @@ def test_a_study_killed_half_way_goes_on_and_runs_nothing_twice(tmp_path):
     with subprocess.Popen(
         command(*study), stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
-        deadline = time.monotonic() + 100
-        while not (before := finished(tmp_path)):
-            assert time.monotonic() < deadline, "no trial finished"
-            time.sleep(0.1)
+        before = wait_until(lambda: finished(tmp_path), "no trial finished", 100)
         process.send_signal(signal.SIGKILL)
     result = run(*study, "--json")
     assert result.returncode == 0, result.stderr[-2000:]

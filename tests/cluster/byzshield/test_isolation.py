@@ -7,10 +7,10 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+from waiting import first_row, wait_until
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import load_dataset
@@ -221,7 +221,7 @@ def test_the_curve_is_the_same_and_the_children_end_with_the_run(isolation, clus
     rows = train_on_ray(config, dataset, num_processes=2, isolation=isolation)
     expected = measured(train_in_process(config, dataset))
     assert measured(rows) == expected
-    wait_until(lambda: not children())
+    wait_until(lambda: not children(), "children go on", 20)
 
 
 def test_worker_code_runs_as_the_other_user_without_ray(isolation, cluster, user_modules):
@@ -257,12 +257,12 @@ def test_a_killed_child_or_parent_is_an_erasure_and_comes_back(isolation, cluste
     victim = min(children().items())[1]
     folder = victim.environ()["HOME"]
     os.kill(victim.pid if which == "child" else victim.ppid(), signal.SIGKILL)
-    assert erased(first(rows, lambda row: erased(row) > 0)) == 5
-    assert first(rows, lambda row: erased(row) == 0)["decided_files"] == 25
+    assert erased(first_row(rows, lambda row: erased(row) > 0)) == 5
+    assert first_row(rows, lambda row: erased(row) == 0)["decided_files"] == 25
     assert victim.pid not in children()
     assert not os.path.exists(folder)
     rows.close()
-    wait_until(lambda: not children())
+    wait_until(lambda: not children(), "children go on", 20)
 
 
 def test_every_node_is_asked_before_it_starts(cluster):
@@ -275,19 +275,3 @@ def test_every_node_is_asked_before_it_starts(cluster):
 
 def erased(row):
     return row["event_dead"] + row["event_late"]
-
-
-def first(rows, condition, seconds=90.0):
-    end = time.monotonic() + seconds
-    for row, _ in rows:
-        if condition(row):
-            return row
-        assert time.monotonic() < end
-    raise AssertionError("the run ended before that")
-
-
-def wait_until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import wait_until
 
 from mlsys_ray.cluster.local_cluster import family
 
@@ -36,7 +37,7 @@ def rows_of(run):
 
 
 @contextlib.contextmanager
-def training_that_loses_the_second_node(nodes, run, iterations, wait_until):
+def training_that_loses_the_second_node(nodes, run, iterations):
     """The driver, its log, and how many worker processes the lost node had."""
     command = [sys.executable, "-m", "mlsys_ray", "byzshield", "train"]
     command += ["--address", nodes.address, "--run-dir", str(run)]
@@ -63,11 +64,9 @@ def assert_the_lost_are_named(silent, num_lost):
     assert silent == {worker for worker in range(NUM_WORKERS) if worker % NUM_PROCESSES in homes}
 
 
-def test_where_there_is_no_room_for_them_lost_workers_are_erasures_to_the_end(
-    own_nodes, tmp_path, wait_until
-):
+def test_where_there_is_no_room_for_them_lost_workers_are_erasures_to_the_end(own_nodes, tmp_path):
     nodes, run = own_nodes(num_cpus=2), tmp_path / "run"
-    losing = training_that_loses_the_second_node(nodes, run, 200, wait_until)
+    losing = training_that_loses_the_second_node(nodes, run, 200)
     with losing as (driver, log, num_lost):
         assert driver.wait(timeout=400) == 0, log.read_text()
     rows, summary = rows_of(run), json.loads((run / "summary.json").read_text())
@@ -78,11 +77,9 @@ def test_where_there_is_no_room_for_them_lost_workers_are_erasures_to_the_end(
     assert 0 < rows[-1]["decided_files"] < rows[0]["decided_files"] == 25
 
 
-def test_where_there_is_room_lost_workers_are_replaced_on_the_other_node(
-    own_nodes, tmp_path, wait_until
-):
+def test_where_there_is_room_lost_workers_are_replaced_on_the_other_node(own_nodes, tmp_path):
     nodes, run = own_nodes(num_cpus=NUM_PROCESSES), tmp_path / "run"
-    losing = training_that_loses_the_second_node(nodes, run, 100_000, wait_until)
+    losing = training_that_loses_the_second_node(nodes, run, 100_000)
     with losing as (driver, log, num_lost):
 
         def ever_silent():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import wait_until
 
 from mlsys_ray.cluster.local_cluster import family
 from mlsys_ray.cluster.run_reader import load_run
@@ -29,7 +30,7 @@ def curve(path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_whose_server_was_killed_goes_on_to_the_same_curve(two_nodes, tmp_path, wait_until):
+def test_a_run_whose_server_was_killed_goes_on_to_the_same_curve(two_nodes, tmp_path):
     run, log = tmp_path / "run", tmp_path / "driver.log"
     on_ray = ["--address", two_nodes.address, "--processes", "2", "--checkpoint-interval", "5"]
     with log.open("w") as file:

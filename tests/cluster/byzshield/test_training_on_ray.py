@@ -2,11 +2,11 @@
 
 import os
 import signal
-import time
 from contextlib import closing
 
 import psutil
 import pytest
+from waiting import first_row
 
 from mlsys_ray.byzshield.config import TrainConfig
 from mlsys_ray.byzshield.data import load_dataset
@@ -96,8 +96,8 @@ def test_a_killed_worker_process_is_an_erasure_comes_back_and_the_run_finishes(t
     rows = train(config, num_processes=3)
     next(rows)
     os.kill(min(_worker_pids() - before), signal.SIGKILL)
-    assert _erased(wait_for(rows, lambda row: _erased(row) > 0)) == 5
-    back = wait_for(rows, lambda row: _erased(row) == 0)
+    assert _erased(first_row(rows, lambda row: _erased(row) > 0)) == 5
+    back = first_row(rows, lambda row: _erased(row) == 0)
     assert back["decided_files"] == 25
     rows.close()
 
@@ -109,20 +109,10 @@ def test_a_hanging_worker_process_is_an_erasure_and_is_replaced(train):
     next(rows)
     victim = min(_worker_pids() - before)
     os.kill(victim, signal.SIGSTOP)
-    assert _erased(wait_for(rows, lambda row: _erased(row) > 0)) == 5
-    assert wait_for(rows, lambda row: _erased(row) == 0)["decided_files"] == 25
+    assert _erased(first_row(rows, lambda row: _erased(row) > 0)) == 5
+    assert first_row(rows, lambda row: _erased(row) == 0)["decided_files"] == 25
     assert victim not in _worker_pids()
     rows.close()
-
-
-def wait_for(rows, condition, seconds=60.0):
-    """The first row that meets a condition."""
-    deadline = time.monotonic() + seconds
-    for row, _ in rows:
-        if condition(row):
-            return row
-        assert time.monotonic() < deadline
-    raise AssertionError("the run ended before that")
 
 
 def _erased(row):

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_until
 
 STARTS = 6
 TOOLS = ("ip", "unshare", "nsenter")
@@ -156,19 +156,6 @@ def keep_interpreter(home):
 
 def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
-def wait_until(condition, otherwise, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, otherwise() if callable(otherwise) else otherwise
-        time.sleep(0.3)
-    return found
-
-
-@pytest.fixture(scope="module", name="wait_until")
-def _wait_until():
-    return wait_until
 
 
 @pytest.fixture(scope="module")

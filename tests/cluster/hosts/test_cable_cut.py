@@ -6,6 +6,7 @@ import secrets
 import time
 
 import pytest
+from waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -54,7 +55,7 @@ class Training:
 
 
 @pytest.fixture(scope="module")
-def cluster(lan, wait_until, tmp_path_factory):
+def cluster(lan, tmp_path_factory):
     """A head, a second host, each with half of the workers, and a training that has begun."""
     head, host = lan.add("head"), lan.add("second")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -92,7 +93,7 @@ def cut_for(seconds, lan, host, training):
     assert missed == {w for w in range(NUM_WORKERS) if w % NUM_PROCESSES in homes}
 
 
-def test_a_cut_of_20_s_costs_votes_and_no_host(cluster, lan, wait_until):
+def test_a_cut_of_20_s_costs_votes_and_no_host(cluster, lan):
     _, host, _, training = cluster
     cut_for(20, lan, host, training)
     wait_until(training.is_whole, lambda: f"not whole again: {training.last()}", 300)
@@ -100,7 +101,7 @@ def test_a_cut_of_20_s_costs_votes_and_no_host(cluster, lan, wait_until):
 
 
 @pytest.mark.skipif("MLSYS_RAY_LONG_TESTS" not in os.environ, reason="takes minutes")
-def test_after_a_cut_of_60_s_the_host_leaves_and_can_join_again(cluster, lan, wait_until):
+def test_after_a_cut_of_60_s_the_host_leaves_and_can_join_again(cluster, lan):
     head, host, token, training = cluster
     cut_for(60, lan, host, training)
     wait_until(lambda: not host.runs("raylet"), "the raylet of a lost host goes on", 180)

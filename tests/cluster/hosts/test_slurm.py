@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -44,7 +45,7 @@ ConstrainSwapSpace=no
 
 
 @pytest.fixture(scope="module")
-def slurm(lan, wait_until, tmp_path_factory):
+def slurm(lan, tmp_path_factory):
     """Runs a command on the first of two nodes of a Slurm cluster."""
     places = {name: shutil.which(name, path="/usr/sbin:/usr/bin") for name in DAEMONS}
     if missing := [name for name, place in places.items() if not place]:
