@@ -156,6 +156,35 @@ def _probe(storage: Storage, marker: str) -> None:
         )
 
 
+def little_room() -> list[str]:
+    """A line for each node whose disk could not take what its object store holds.
+
+    Ray moves objects there when the store is full, until `FULL_SHARE` of the disk is used.
+    """
+    import ray
+
+    stores = {
+        _name(node): node["Resources"].get("object_store_memory", 0)
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    # A single node is the driver's own: no process need be started to look.
+    alone = len(stores) == 1
+    disks = dict.fromkeys(stores, disk_of_session()) if alone else on_every_node(disk_of_session)
+    lines = []
+    for node, answer in disks.items():
+        if not isinstance(answer, tuple):
+            continue
+        folder, free, total = answer
+        room = max(0.0, free - (1 - FULL_SHARE) * total)
+        if room < stores[node]:
+            lines.append(
+                f"node {node}: its object store of {stores[node]:,.0f} bytes spills to {folder},"
+                f" which takes {room:,.0f} bytes until its disk is {FULL_SHARE:.0%} full"
+            )
+    return lines
+
+
 def full_disks() -> list[str]:
     """A line for each node on whose disk Ray stores nothing more: node, folder and bytes."""
     import ray

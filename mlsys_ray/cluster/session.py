@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlsys_ray.cluster.nodes import check_storage, check_versions, full_disks
+from mlsys_ray.cluster.nodes import check_storage, check_versions, full_disks, little_room
 from mlsys_ray.cluster.storage import Storage
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
@@ -80,8 +80,8 @@ def ray_session(
         storage: that every node must be able to write to.
 
     Yields:
-        One line saying which cluster this is and where its dashboard answers; empty where this
-        process was connected before.
+        One line saying which cluster this is and where its dashboard answers, and one for each node
+        with little room for spilled objects; empty where this process was connected before.
 
     Raises:
         EnvironmentMissingError: no cluster answers at the address, a node has other versions or
@@ -108,7 +108,7 @@ def ray_session(
                 quiet["_temp_dir"] = os.path.join(stack.enter_context(folder), "ray")
             quiet["resources"] = {MEASURE: 1}
             ray.init("local", num_cpus=num_cpus, include_dashboard=True, **quiet)
-            description = _describe("local")
+            how = "local"
         else:
             check_address(address)
             try:
@@ -118,11 +118,11 @@ def ray_session(
                     f"cannot attach to Ray at {address}: {error}\n{TOKEN_HELP}"
                 ) from error
             check_versions()
-            description = _describe("attached to")
+            how = "attached to"
         if storage:
             check_storage(storage)
         with _full_disks_named():
-            yield description
+            yield "\n".join([_describe(how), *little_room()])
 
 
 @contextmanager

@@ -14,7 +14,8 @@ import sys, numpy as np, ray
 from mlsys_ray.cluster.session import ray_session
 from mlsys_ray.exit_codes import EnvironmentMissingError
 try:
-    with ray_session(sys.argv[1]):
+    with ray_session(sys.argv[1]) as description:
+        print(description)
         kept = [ray.put(np.ones(30_000_000, np.uint8)) for _ in range(30)]
 except EnvironmentMissingError as error:
     print(error)
@@ -38,6 +39,7 @@ def small_disk():
 def test_the_node_the_folder_and_the_bytes_are_named(small_disk):
     from mlsys_ray.cluster.local_cluster import LocalCluster
 
+    (small_disk / "other").write_bytes(bytes(210_000_000))
     nodes = LocalCluster(small_disk / "c", num_nodes=1, object_store_bytes=80_000_000)
     try:
         nodes.start()
@@ -50,6 +52,7 @@ def test_the_node_the_folder_and_the_bytes_are_named(small_disk):
         )
     finally:
         nodes.close()
+    assert f"object store of 80,000,000 bytes spills to {small_disk}/c/node-0/" in done.stderr
     assert "Ray cannot go on (OutOfDiskError)" in done.stdout, done.stderr[-2000:]
     assert f"disk of {small_disk}/c/node-0/" in done.stdout
     assert "bytes free" in done.stdout

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from mlsys_ray.cluster import session
+from mlsys_ray.cluster import nodes, session
 from mlsys_ray.cluster.session import check_address, ray_session, token_source
 from mlsys_ray.exit_codes import EnvironmentMissingError
 
@@ -13,6 +13,19 @@ def test_a_local_cluster_says_where_it_and_its_dashboard_are(cluster):
     assert "1 node(s), 2 CPUs, dashboard http://" in cluster
     with ray_session() as description:
         assert description == ""
+
+
+def test_a_disk_that_holds_less_than_the_object_store_is_told(cluster, monkeypatch):
+    import ray
+
+    store = int(ray.nodes()[0]["Resources"]["object_store_memory"])
+    free = {"bytes": store + 50}
+    monkeypatch.setattr(nodes, "disk_of_session", lambda: ("/spill", free["bytes"], 1000))
+    assert nodes.little_room() == []
+    free["bytes"] = store
+    (line,) = nodes.little_room()
+    assert f"object store of {store:,} bytes spills to /spill" in line
+    assert f"takes {store - 50:,} bytes until its disk is 95% full" in line
 
 
 def test_what_is_printed_inside_does_not_mix_with_results(cluster, capsys):
