@@ -1,7 +1,6 @@
 """A host is cut off in the middle of training, and comes back."""
 
 import json
-import os
 import secrets
 import time
 
@@ -12,13 +11,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 NUM_WORKERS, NUM_FILES, NUM_PROCESSES = 15, 25, 4
 DEADLINE = 8
-# A node is lost 45 s after it was heard of last: a cut of 20 s leaves it time to be heard again.
+# A node is lost 36 s after it was heard of last: a cut of 20 s leaves it time to be heard again, a
+# cut of 50 s does not.
 HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "3000",
     "RAY_health_check_timeout_ms": "6000",
-    "RAY_health_check_failure_threshold": "5",
+    "RAY_health_check_failure_threshold": "4",
 }
+
+# What a raylet ends with, by who is the first to tell it.
+TOLD_DEAD = ("mistakenly been marked as dead by the GCS", "GCS consider this node to be dead")
 
 
 class Training:
@@ -100,12 +103,12 @@ def test_a_cut_of_20_s_costs_votes_and_no_host(cluster, lan):
     assert host.runs("raylet")
 
 
-@pytest.mark.skipif("MLSYS_RAY_LONG_TESTS" not in os.environ, reason="takes minutes")
-def test_after_a_cut_of_60_s_the_host_leaves_and_can_join_again(cluster, lan):
+def test_after_a_cut_of_50_s_the_host_leaves_and_can_join_again(cluster, lan):
     head, host, token, training = cluster
-    cut_for(60, lan, host, training)
+    cut_for(50, lan, host, training)
     wait_until(lambda: not host.runs("raylet"), "the raylet of a lost host goes on", 180)
-    logs = host.folder.glob("ray/session_latest/logs/raylet.*")
-    assert any("mistakenly been marked as dead" in log.read_text() for log in logs)
+    # session_latest is a link to the host's own /tmp/ray, which from here is another one.
+    logs = [log.read_text() for log in host.folder.glob("ray/session_2*/logs/raylet.*")]
+    assert any(told in log for log in logs for told in TOLD_DEAD), logs
     join(host, head, token)
     wait_until(training.is_whole, lambda: f"not whole again: {training.last()}", 300)
