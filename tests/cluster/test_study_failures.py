@@ -4,43 +4,37 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from short_study import start_study
 from waiting import wait_until
 
 from mlsys_ray.cluster.storage import Storage
 
 pytestmark = pytest.mark.slow
-PROGRAM = Path(__file__).with_name("short_study.py")
 NUM_KILLS = 20
 
 
 class Driver:
     """The driver of a study of short trials."""
 
-    def __init__(self, nodes, logs, folder, num_trials, seconds, *options):
+    def __init__(self, nodes, logs, folder, num_trials, seconds, **options):
         logs.mkdir(exist_ok=True)
         self.log = logs / "trials.log"
-        arguments = [folder, num_trials, seconds, self.log, *options]
-        self.stderr = logs / "driver.log"
-        with self.stderr.open("w") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), *map(str, arguments)],
-                env={**os.environ, **nodes.environment, "RAY_ADDRESS": nodes.address},
-                stderr=file,
-            )
+        (stderr := logs / "driver.log").touch()
+        self.said = stderr.read_text
+        environment = {**os.environ, **nodes.environment, "RAY_ADDRESS": nodes.address}
+        arguments = (folder, num_trials, seconds, self.log)
+        self.process = start_study(environment, stderr, *arguments, **options)
 
     def has_begun(self):
-        assert self.process.poll() is None, self.stderr.read_text()
-        return "begins" in self.stderr.read_text()
+        assert self.process.is_alive(), self.said()
+        return "begins" in self.said()
 
     def result(self):
-        code = self.process.wait(timeout=280)
-        return code, self.stderr.read_text()
+        self.process.join(280)
+        return self.process.exitcode, self.said()
 
     def ran(self):
         """Number, begin and end of each trial that was run to its end, in order."""
@@ -69,19 +63,18 @@ def test_a_driver_killed_at_random_moments_runs_no_finished_trial_again(two_node
         driver = Driver(two_nodes, tmp_path, tmp_path / "study", num_trials, 0.2)
         try:
             wait_until(driver.has_begun, "the study does not begin", 250)
-            driver.process.wait(timeout=moments.uniform(0, 1.5))
-        except subprocess.TimeoutExpired:
-            pass
+            driver.process.join(moments.uniform(0, 1.5))
         finally:
             driver.process.kill()
-            driver.process.wait()
+            driver.process.join()
         now = recorded(tmp_path / "study")
         assert {name: now[name] for name in before} == before
         before = now
         if len(before) == num_trials:
             break
     driver = Driver(two_nodes, tmp_path, tmp_path / "study", num_trials, 0.2)
-    assert driver.result()[0] == 0, driver.stderr.read_text()
+    code, said = driver.result()
+    assert code == 0, said
     after = recorded(tmp_path / "study")
     assert {name: after[name] for name in before} == before
     assert len(after) == num_trials
@@ -107,11 +100,11 @@ def test_a_disk_that_vanishes_stops_the_study_and_it_goes_on_when_it_is_back(
     kept, two_nodes, tmp_path
 ):
     place = tmp_path / "disk"
-    options = ["--storage", place] if kept == "in a storage" else []
+    options = {"storage": str(place)} if kept == "in a storage" else {}
     folder = tmp_path / "study" if options else place / "study"
     records = place / "study" if options else folder
     folder.parent.mkdir(exist_ok=True)
-    driver = Driver(two_nodes, tmp_path, folder, 12, 0.7, *options)
+    driver = Driver(two_nodes, tmp_path, folder, 12, 0.7, **options)
     wait_until(lambda: len(recorded(records)) >= 2, "no trial is recorded", 250)
     place.rename(tmp_path / "elsewhere")
     place.touch()  # so that nobody makes the folder anew
@@ -124,7 +117,7 @@ def test_a_disk_that_vanishes_stops_the_study_and_it_goes_on_when_it_is_back(
     (tmp_path / "elsewhere").rename(place)
     before = recorded(records)
     assert 2 <= len(before) < 12
-    code, said = Driver(two_nodes, tmp_path, folder, 12, 0.0, *options).result()
+    code, said = Driver(two_nodes, tmp_path, folder, 12, 0.0, **options).result()
     assert code == 0, said
     after = recorded(records)
     assert len(after) == 12
@@ -132,7 +125,7 @@ def test_a_disk_that_vanishes_stops_the_study_and_it_goes_on_when_it_is_back(
 
 
 def test_trials_that_measure_are_alone_on_their_node(two_nodes, tmp_path):
-    driver = Driver(two_nodes, tmp_path, tmp_path / "study", 4, 0.5, "--measures")
+    driver = Driver(two_nodes, tmp_path, tmp_path / "study", 4, 0.5, measures=True)
     code, said = driver.result()
     assert code == 0, said
     # Of the nodes of this machine one offers to measure.
@@ -145,22 +138,22 @@ def test_a_study_on_s3_goes_on_from_there(two_nodes, tmp_path, s3_server, monkey
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
     place = f"s3://bucket-of-tests/{tmp_path.name}"
-    options = ["--storage", place]
-    first = Driver(two_nodes, tmp_path / "one", tmp_path / "one/study", 3, 0.0, *options)
-    first.process.wait(timeout=280)
-    assert first.numbers() == [0, 1, 2], first.stderr.read_text()
-    second = Driver(two_nodes, tmp_path / "two", tmp_path / "two/study", 4, 0.0, *options)
-    assert second.result()[0] == 0, second.stderr.read_text()
+    options = {"storage": place}
+    first = Driver(two_nodes, tmp_path / "one", tmp_path / "one/study", 3, 0.0, **options)
+    assert first.result()[0] == 0, first.said()
+    assert first.numbers() == [0, 1, 2]
+    second = Driver(two_nodes, tmp_path / "two", tmp_path / "two/study", 4, 0.0, **options)
+    assert second.result()[0] == 0, second.said()
     assert second.numbers() == [3]
     Storage.open(place).fetch("study", tmp_path / "fetched")
     assert len(recorded(tmp_path / "fetched")) == 4
 
 
 def test_two_drivers_of_one_study_at_once(two_nodes, tmp_path):
-    options = ["--storage", tmp_path / "storage"]
-    first = Driver(two_nodes, tmp_path, tmp_path / "study", 4, 1.0, *options)
+    options = {"storage": str(tmp_path / "storage")}
+    first = Driver(two_nodes, tmp_path, tmp_path / "study", 4, 1.0, **options)
     wait_until(first.has_begun, "the study does not begin", 250)
-    second = Driver(two_nodes, tmp_path / "other", tmp_path / "other/study", 4, 1.0, *options)
+    second = Driver(two_nodes, tmp_path / "other", tmp_path / "other/study", 4, 1.0, **options)
     code, said = second.result()
     assert code != 0
     assert "is in use by process" in said
