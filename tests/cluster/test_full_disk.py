@@ -39,7 +39,7 @@ def small_disk():
 def test_the_node_the_folder_and_the_bytes_are_named(small_disk):
     from mlsys_ray.cluster.local_cluster import LocalCluster
 
-    (small_disk / "other").write_bytes(bytes(210_000_000))
+    (small_disk / "other").write_bytes(bytes(230_000_000))
     nodes = LocalCluster(small_disk / "c", num_nodes=1, object_store_bytes=80_000_000)
     try:
         nodes.start()
