@@ -44,8 +44,8 @@ def run(*arguments, **options):
         ["fireplace", "agents"],
     ],
 )
-def test_help(arguments):
-    result = run(*arguments, "--help")
+def test_help(arguments, run_here):
+    result = run_here(*arguments, "--help")
     assert result.returncode == 0
     assert "usage: mlsys-ray" in result.stdout
 
@@ -62,8 +62,9 @@ def test_help_imports_nothing_heavy():
     assert result.stderr == "set()\n"
 
 
-def test_help_names_the_unit_of_every_number():
-    text = run("byzshield", "train", "--help", env=os.environ | {"COLUMNS": "400"}).stdout
+def test_help_names_the_unit_of_every_number(run_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    text = run_here("byzshield", "train", "--help").stdout
     numbers = [line for line in text.splitlines() if " INT " in line or " FLOAT " in line]
     assert len(numbers) > 5
     for unit in ("[files]", "[workers]", "[iterations]", "[seconds]", "[samples]", "[ratio]"):
@@ -86,10 +87,10 @@ def test_distortion_prints_table_4_of_the_paper():
     assert "ramanujan2: K=25 workers" in result.stderr
 
 
-def test_distortion_of_aspis_with_and_without_detection():
+def test_distortion_of_aspis_with_and_without_detection(run_here):
     """The rows of the Aspis paper for K = 15, r = 3 under ATT-2."""
     options = ["--scheme", "aspis", "--num-workers", 15, "--replication", 3]
-    result = run("byzshield", "distortion", *options, "--byzantine", 2, 3, 4, "--json")
+    result = run_here("byzshield", "distortion", *options, "--byzantine", 2, 3, 4, "--json")
     assert result.returncode == 0
     rows = json.loads(result.stdout)
     assert [row["undetected_c_max"] for row in rows] == [2, 10, 28]
@@ -108,18 +109,18 @@ def test_distortion_of_aspis_with_and_without_detection():
         (["report"], "one run directory or more"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_status_2(arguments, message):
-    result = run(*arguments)
+def test_a_users_mistake_is_one_line_and_exit_status_2(arguments, message, run_here):
+    result = run_here(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-def test_train_report_and_compare(tmp_path):
+def test_train_report_and_compare(tmp_path, run_here):
     runs = [tmp_path / f"seed-{seed}" for seed in (0, 1)]
-    for seed, path in enumerate(runs):
-        result = run("byzshield", "train", *SMALL, "--seed", seed, "--run-dir", path, "--json")
+    for seed, (path, start) in enumerate(zip(runs, (run, run_here), strict=True)):
+        result = start("byzshield", "train", *SMALL, "--seed", seed, "--run-dir", path, "--json")
         assert result.returncode == 0, result.stderr
         summary = json.loads(result.stdout)
         assert summary["status"] == "done"
@@ -128,10 +129,10 @@ def test_train_report_and_compare(tmp_path):
             file.name for file in path.iterdir()
         }
         assert "iteration    6" in result.stderr
-    report = run("report", *runs, "--json")
+    report = run_here("report", *runs, "--json")
     assert report.returncode == 0
     assert Path(json.loads(report.stdout)["path"]).read_text().count("data:image/png") >= 2
-    compare = run("compare", *runs, "--json")
+    compare = run_here("compare", *runs, "--json")
     assert compare.returncode == 0
     assert len(json.loads(compare.stdout)["groups"]) == 1
 
@@ -187,9 +188,10 @@ def test_a_model_of_the_users_is_found_where_the_command_is_typed(tmp_path, wher
     assert result.returncode == 0, result.stderr
 
 
-def test_no_file_ever_decided_is_a_failed_run(tmp_path):
+def test_no_file_ever_decided_is_a_failed_run(tmp_path, run_here):
     faults = [f"{worker}:error" for worker in range(15)]
-    result = run("byzshield", "train", *SMALL, "--faults", *faults, "--run-dir", tmp_path / "run")
+    options = [*SMALL, "--faults", *faults, "--run-dir", tmp_path / "run"]
+    result = run_here("byzshield", "train", *options)
     assert result.returncode == 1
     assert "not one file was ever decided" in result.stderr
 
@@ -202,23 +204,23 @@ def test_missing_data_is_exit_status_4(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_without_a_cluster_is_exit_status_4_and_names_the_token(tmp_path):
+def test_an_address_without_a_cluster_is_exit_status_4_and_names_the_token(tmp_path, run_here):
     path = tmp_path / "run"
-    result = run("byzshield", "train", "--address", "127.0.0.1:1", "--run-dir", path)
+    result = run_here("byzshield", "train", "--address", "127.0.0.1:1", "--run-dir", path)
     assert result.returncode == 4
     assert "nothing answers at 127.0.0.1:1" in result.stderr
     assert "token" in result.stderr
     assert json.loads((path / "summary.json").read_text())["status"] == "failed"
 
 
-def test_doctor():
+def test_doctor(run_here):
     result = run("doctor", "--json")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
     assert report["usable_cores"] >= 1
     assert report["ray"]["authentication"] == "token"
     assert {"torch", "ray", "numpy"} <= report["packages"].keys()
-    assert run("doctor", "--address", "127.0.0.1:1").returncode == 4
+    assert run_here("doctor", "--address", "127.0.0.1:1").returncode == 4
 
 
 def test_algorithms_import_without_ray():

@@ -45,8 +45,8 @@ def test_count_and_simulate_a_users_network(tmp_path):
     assert summary["status"] == "done"
 
 
-def test_an_unknown_network_names_those_that_are_accepted():
-    refused = run("count", "--network", "alexnet")
+def test_an_unknown_network_names_those_that_are_accepted(run_here):
+    refused = run_here("ios", "count", "--network", "alexnet")
     assert refused.returncode == 2
     assert "accepted: inception_v3" in refused.stderr
 
@@ -68,7 +68,7 @@ def test_tools_are_compared_on_a_users_network(tmp_path):
     assert list((tmp_path / "run" / "plots").iterdir())
 
 
-def test_a_users_network_is_optimised_run_and_shown(tmp_path):
+def test_a_users_network_is_optimised_run_and_shown(tmp_path, run_here, monkeypatch):
     (tmp_path / "my_networks.py").write_text(NETWORK)
     own = ["--model", "my_networks:net", "--input-shape", 3, 16, 16, "--num-threads", 2, "--json"]
     kernels = ["--kernels", "onednn", "direct", "halide", "--halide-seconds", 0.1]
@@ -85,11 +85,12 @@ def test_a_users_network_is_optimised_run_and_shown(tmp_path):
     assert json.loads(ran.stdout)["min_ms"] > 0
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert {event["ph"] for event in events} >= {"X"}
-    shown = run("show", "schedule.json", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shown = run_here("ios", "show", "schedule.json")
     assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "schedule.png").stat().st_size > 1000
     (tmp_path / "schedule.json").write_text((tmp_path / "schedule.json").read_text()[:-20])
-    refused = run("run", "schedule.json", *own, cwd=tmp_path)
+    refused = run_here("ios", "run", "schedule.json", *own)
     assert refused.returncode == 2
     assert "damaged" in refused.stderr
 

@@ -23,7 +23,7 @@ def run(*arguments):
 def test_a_study_killed_half_way_goes_on_and_runs_nothing_twice(tmp_path):
     axes = [
         *("--schemes", "mols", "frc", "baseline", "--attacks", "alie:1.0", "constant"),
-        *("--byzantine-counts", 3, "--rules", "median", "bulyan", "--seeds", 0, 1),
+        *("--byzantine-counts", 3, "--rules", "median", "bulyan"),
     ]
     study = ["sweep", *POINT, *axes, "--run-dir", tmp_path / "study"]
     with subprocess.Popen(
@@ -37,7 +37,7 @@ def test_a_study_killed_half_way_goes_on_and_runs_nothing_twice(tmp_path):
     assert {path: after[path] for path in before} == before
     # DETOX has 5 votes, too few for Bulyan with one of them distorted.
     rows = json.loads(result.stdout)
-    assert len(after) == (3 * 2 - 1) * 2 * 2
+    assert len(after) == (3 * 2 - 1) * 2
     assert {(row["scheme"], row["rule"]) for row in rows} == {
         ("mols", "median"),
         ("mols", "bulyan"),
@@ -49,30 +49,6 @@ def test_a_study_killed_half_way_goes_on_and_runs_nothing_twice(tmp_path):
     assert (tmp_path / "study/report.html").exists()
     plots = {plot.stem for plot in (tmp_path / "study/plots").iterdir()}
     assert plots == {"accuracy under alie", "accuracy under constant"}
-
-
-def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path):
-    faults = [f"{worker}:error" for worker in range(15)]
-    study = ["--schemes", "mols", "--seeds", 0, 1, "--run-dir", tmp_path / "study"]
-    result = run("sweep", *POINT, "--faults", *faults, *study)
-    assert result.returncode == 3
-    statuses = [
-        json.loads(file.read_text())["status"]
-        for file in (tmp_path / "study/trials").glob("*/summary.json")
-    ]
-    assert statuses == ["failed", "failed"]
-
-
-def test_reproduce_prints_paper_and_here(tmp_path):
-    place = ["--run-dir", "study", "--storage", tmp_path]
-    result = run("reproduce", "--figures", 9, 10, "--max-byzantine", 6, *place, "--json")
-    assert result.returncode == 0, result.stderr[-2000:]
-    tables = json.loads(result.stdout)
-    assert all(row["difference"] == 0 for row in tables["distortion"])
-    assert len(tables["accuracy"]) == 4
-    assert all(row["here"] > 0 for row in tables["accuracy"])
-    assert (tmp_path / "study/plots/figure 09.png").exists()
-    assert len(finished(tmp_path)) == 4
 
 
 def finished(folder):

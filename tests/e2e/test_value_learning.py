@@ -31,26 +31,27 @@ def test_a_layer_is_scheduled_by_the_shipped_network():
     assert len(found["schedule"]["actions"]) >= 2
 
 
-def test_unknown_layers_are_a_usage_error():
-    done = run("schedule", "--layer", "conv9d")
+def test_unknown_layers_are_a_usage_error(run_here):
+    done = run_here("value-learning", "schedule", "--layer", "conv9d")
     assert done.returncode == 2
     assert "conv9d" in done.stderr
     assert "matmul" in done.stderr
 
 
 @pytest.mark.slow
-def test_collect_train_and_schedule(tmp_path):
+def test_collect_train_and_schedule(tmp_path, run_here):
     """A network of one's own, from nothing; a second collection goes on with the first."""
     store = ["--store", tmp_path / "store"]
     small = ["--pipelines", 2, "--threads", 2, "--json"]
     first = run("collect", *store, *small, "--schedules", 3)
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["measured"] == 6
-    second = run("collect", *store, *small, "--schedules", 4)
+    second = run_here("value-learning", "collect", *store, *small, "--schedules", 4)
     assert json.loads(second.stdout)["measured"] == 2
     assert json.loads(second.stdout)["stored"] == 8
     folder = tmp_path / "run"
-    trained = run("train", *store, "--run-dir", folder, "--epochs", 2, "--members", 1, "--json")
+    train = ["train", *store, "--run-dir", folder, "--epochs", 2, "--members", 1, "--json"]
+    trained = run_here("value-learning", *train)
     assert trained.returncode == 0, trained.stderr
     card = json.loads(trained.stdout)
     assert card["samples"] == 8
@@ -68,11 +69,10 @@ def test_collect_train_and_schedule(tmp_path):
     limits = Limits(seconds=60, run_seconds=0.002)
     collect_adams(layers, host_target(2), tmp_path / "store" / FILE, count=12, limits=limits)
     (tmp_path / "layers.json").write_text('[{"op": "matmul", "m": 48, "n": 80, "k": 64}]')
-    evaluated = run(
-        "evaluate", *store, "--layers", tmp_path / "layers.json", "--rounds", 1, "--threads", 2,
-        "--model", folder / "value.safetensors", "--tvm-trials", 2, "--run-dir", tmp_path / "table",
-        "--prefixes", 6, "--default-beam", "--json",
-    )  # fmt: skip
+    evaluate = ["evaluate", *store, "--layers", tmp_path / "layers.json", "--rounds", 1, "--json"]
+    evaluate += ["--threads", 2, "--model", folder / "value.safetensors", "--tvm-trials", 2]
+    evaluate += ["--prefixes", 6, "--default-beam"]
+    evaluated = run_here("value-learning", *evaluate, "--run-dir", tmp_path / "table")
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)
     assert result["accuracy"]["msle_adams2019_retrained"] >= 0

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from mlsys_ray.cli.main import main
+from mlsys_ray.cluster.agents import study
 from mlsys_ray.cluster.agents.config import AgentConfig
 from mlsys_ray.cluster.run_reader import load_run
 from mlsys_ray.fireplace.config import WorkloadConfig
@@ -141,7 +142,8 @@ def test_a_study_runs_only_what_is_missing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_an_agent_is_kept_in_a_storage_and_scored_again(tmp_path, capsys):
+def test_an_agent_is_kept_in_a_storage_and_scored_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(study, "TEST_VMS", 1000)
     agent = ["fireplace", "agent", "--num-pms", "4", "--alive-per-pm", "10", "--json"]
     short = ["--train-seconds", "1", "--episode-vms", "100"]
     assert main([*agent, *short, "--run-dir", "agent", "--storage", str(tmp_path)]) == 0

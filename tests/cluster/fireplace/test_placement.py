@@ -1,7 +1,10 @@
 """Evaluation on a cluster: what is stored is not computed again, what is damaged is."""
 
+import json
+
 import pytest
 
+from mlsys_ray.cli.main import main
 from mlsys_ray.cluster.placement import evaluate_on_ray
 from mlsys_ray.fireplace.config import EvaluationConfig, WorkloadConfig
 from mlsys_ray.fireplace.model import shipped_model
@@ -66,6 +69,33 @@ def test_another_model_or_trace_under_the_same_name_is_computed_anew(tmp_path):
     assert evaluate() == 1
     write_table(microvm(num_vms=1500, alive=100, num_functions=20, seed=1), table)
     assert evaluate() == 1
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_command_given_again_places_nothing_again(tmp_path, capsys):
+    workload = ["--num-vms", "1000", "--num-pms", "5", "--alive-per-pm", "20", "--num-seeds", "2"]
+    command = ["fireplace", "evaluate", *workload, "--policies", "random,mixture", "--json"]
+    shown = []
+    for _ in range(2):
+        assert main([*command, "--run-dir", str(tmp_path / "run")]) == 0
+        shown.append(capsys.readouterr())
+    assert "2 of 2 traces" in shown[0].err
+    assert "of 2 traces" not in shown[1].err
+    assert json.loads(shown[1].out) == json.loads(shown[0].out)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policies", "best"], "policies best are unknown"),
+        (["--model", "mine"], "no model is shipped for 'mine'"),
+    ],
+)
+def test_a_mistake_in_the_command_is_exit_status_2(arguments, message, tmp_path, capsys):
+    command = ["fireplace", "evaluate", *arguments, "--run-dir", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("cluster")
