@@ -21,8 +21,7 @@ from mlsys_ray.ios.stage_costs import ROUNDS, Choice, Say, StageCosts, Stopped
 
 DEFAULT = "onednn"
 LEAST_GAIN = 0.01
-"""Of a kernel over oneDNN's. Many small gains add up, and a wrong choice costs as little; a schedule
-is measured whole in the end."""
+"""Of a kernel over oneDNN's. Many small gains add up, and a wrong choice costs as little."""
 
 
 class Costs(StageCosts):
