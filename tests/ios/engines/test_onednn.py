@@ -162,7 +162,7 @@ class Chain(nn.Module):
 
 
 @pytest.mark.skipif(native() is None, reason="no compiler")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     kernel=st.tuples(st.sampled_from([1, 2, 3, 5, 7]), st.sampled_from([3, 5, 7])),
     channels=st.integers(2, 40),
@@ -188,7 +188,7 @@ def test_fused_depthwise(
 
 
 @pytest.mark.skipif(native() is None, reason="no compiler")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     channels=st.sampled_from([2, 16, 40, 300, 530]),
     outputs=st.integers(1, 100),
