@@ -30,8 +30,9 @@ from mlsys_ray.report.formatting import (
     value_text,
 )
 
-STEP_COLUMNS = ("iteration", "step", "epoch", "trial")
-"""Columns of `metrics.jsonl` that count; the first one present is the x axis, else the row."""
+STEP_COLUMNS = ("iteration", "step", "epoch", "trial", "round")
+"""Columns of `metrics.jsonl` that count; the first one present is the x axis of curves. Rows that
+count nothing, such as one a policy, are no curves."""
 
 TIME_PARTS = ("compute", "communication", "vote", "aggregation")
 """Parts of the time split, from the columns `seconds_<part>`."""
@@ -77,11 +78,9 @@ class _Entry:
     tables: dict[str, pd.DataFrame]
 
     @property
-    def steps(self) -> tuple[str, np.ndarray]:
-        for column in STEP_COLUMNS:
-            if column in self.metrics:
-                return column, self.metrics[column].to_numpy(float)
-        return "row", np.arange(1.0, len(self.metrics) + 1)
+    def step_column(self) -> str:
+        """Empty where rows count nothing."""
+        return next((column for column in STEP_COLUMNS if column in self.metrics), "")
 
 
 def default_output(runs: Sequence[Path]) -> Path:
@@ -245,6 +244,8 @@ def _curve_rank(name: str) -> tuple[int, str]:
 
 def _metric_names(entry: _Entry) -> list[str]:
     """Numeric columns with two points or more that are neither steps nor parts of the time."""
+    if not entry.step_column:
+        return []
     parts = {f"seconds_{part}" for part in TIME_PARTS}
     numbers = entry.metrics.select_dtypes("number")
     return [
@@ -256,12 +257,12 @@ def _metric_names(entry: _Entry) -> list[str]:
 
 
 def _curve_picture(name: str, entries: Sequence[_Entry]) -> Picture:
-    steps = entries[0].steps[0]
+    steps = entries[0].step_column
     lines = [
         plots.Curve(
             label=entry.label,
             slot=entry.slot,
-            x=entry.steps[1],
+            x=entry.metrics[entry.step_column].to_numpy(float),
             y=entry.metrics[name].to_numpy(float),
         )
         for entry in entries

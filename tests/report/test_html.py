@@ -127,6 +127,15 @@ def test_curves_need_two_runs_that_share_the_metric(make_run, tmp_path):
     assert "own by step" in page.texts
 
 
+def test_rows_that_count_nothing_are_no_curves(make_run, tmp_path):
+    rows = [{"policy": "random", "seed": 0, "par": 1.5}, {"policy": "mixture", "seed": 0, "par": 1}]
+    _, page = written([make_run("a", rows=rows)], tmp_path / "r.html")
+    assert not any("par by" in text for text in page.texts)
+    rows = [{"round": 0, "loss": 1.5}, {"round": 1, "loss": 1.0}]
+    _, page = written([make_run("b", rows=rows)], tmp_path / "r.html")
+    assert "loss by round" in page.texts
+
+
 def test_broken_runs_are_named_and_do_not_stop_the_rest(runs, tmp_path):
     (tmp_path / "empty").mkdir()
     (runs[0] / "metrics.jsonl").write_text("rubbish\n")
