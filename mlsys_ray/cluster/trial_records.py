@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from mlsys_ray.cluster.storage import StorageError
-from mlsys_ray.cluster.trials import FINISHED, LOST, Plan
+from mlsys_ray.cluster.trials import FINISHED, LOST, MAX_FAILURES, Plan
 
 
 class TrialRecords(tune.Callback):
@@ -23,11 +23,14 @@ class TrialRecords(tune.Callback):
     Attributes:
         num_settled: trials recorded by now.
         lost: why no trial can be recorded any more; None as long as they can.
+        given_up: points of the trials that Tune gave up though they had tries left. It does so
+            where a process dies, or does not answer, as it is handed its next trial.
     """
 
     def __init__(self, plan: Plan, num_settled: int, num_trials: int) -> None:
         self.num_settled = num_settled
         self.lost: str | None = None
+        self.given_up: list[dict[str, Any]] = []
         self._plan = plan
         self._num_trials = num_trials
 
@@ -61,8 +64,22 @@ class TrialRecords(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """A trial failed, for the last time or to be tried again."""
+        """A trial failed and is not tried again by Tune."""
         self._say(trial, "failed")
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial failed and is tried again."""
+        self._say(trial, f"failed (try {trial.num_failures} of {MAX_FAILURES + 1})")
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Tune has come to the end of its trials."""
+        self.given_up = [
+            trial.config
+            for trial in trials
+            if trial.status == Trial.ERROR and trial.num_failures <= MAX_FAILURES
+        ]
 
     def _say(self, trial: Trial, how: str) -> None:
         path, _ = self._plan.make(trial.config)

@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlsys_ray.cluster import plain_json
 from mlsys_ray.cluster.atomic import atomic_write
@@ -30,6 +30,9 @@ from mlsys_ray.cluster.run_reader import Run, load_run
 from mlsys_ray.cluster.session import MEASURE
 from mlsys_ray.cluster.storage import Home, Storage, StorageError, scratch_folder
 from mlsys_ray.exit_codes import EnvironmentMissingError
+
+if TYPE_CHECKING:
+    from mlsys_ray.cluster.trial_records import TrialRecords
 
 RunTrial = Callable[[Any, Path], dict[str, Any]]
 """Runs a trial in its run directory, in a worker process; returns what is reported."""
@@ -190,10 +193,14 @@ def run_missing(
     def make(point: Mapping[str, Any]) -> tuple[Path, Any]:
         return folder / point["trial"], pending[point["trial"]]
 
-    config = tune.TuneConfig(reuse_actors=True, scheduler=_asha(stop_early) if stop_early else None)
-    space = {"trial": tune.grid_search(list(pending))}
     plan = Plan(make, run_trial, folder, home)
-    _fit(plan, space, config, resources, len(trials) - len(pending), len(trials))
+    names, num_settled = list(pending), len(trials) - len(pending)
+    while names:
+        scheduler = _asha(stop_early) if stop_early else None
+        config = tune.TuneConfig(reuse_actors=True, scheduler=scheduler)
+        space = {"trial": tune.grid_search(names)}
+        records = _fit(plan, space, config, resources, num_settled, len(trials))
+        names, num_settled = [point["trial"] for point in records.given_up], records.num_settled
 
 
 def run_search(
@@ -234,32 +241,39 @@ def run_search(
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    settled = settled_runs(folder, describe(base), space.keys())
-    known = [trial for trial in settled if trial.left.get(objective.metric) is not None]
-    missing = num_trials - len(known)
-    if missing <= 0:
-        return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searcher = OptunaSearch(
-        {
-            name: optuna.distributions.FloatDistribution(low, high, log=True)
-            for name, (low, high) in space.items()
-        },
-        metric=objective.metric,
-        mode=objective.mode,
-        # Going on with the seed of the first draws would draw these again.
-        seed=seed + len(known),
-        points_to_evaluate=[trial.point for trial in known] or None,
-        evaluated_rewards=[trial.left[objective.metric] for trial in known] or None,
-    )
-    config = tune.TuneConfig(
-        search_alg=searcher,
-        num_samples=missing,
-        reuse_actors=True,
-        scheduler=_asha(objective, judge=False) if stop_early else None,
-    )
     plan = Plan(make, run_trial, folder.absolute(), home, describe)
-    _fit(plan, None, config, resources, len(known), num_trials)
+    known = _judged(folder, describe(base), space.keys(), objective)
+    missing = num_trials - len(known)
+    while missing > 0:
+        searcher = OptunaSearch(
+            {
+                name: optuna.distributions.FloatDistribution(low, high, log=True)
+                for name, (low, high) in space.items()
+            },
+            metric=objective.metric,
+            mode=objective.mode,
+            # Going on with the seed of the first draws would draw these again.
+            seed=seed + len(known),
+            points_to_evaluate=[trial.point for trial in known] or None,
+            evaluated_rewards=[trial.left[objective.metric] for trial in known] or None,
+        )
+        config = tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=missing,
+            reuse_actors=True,
+            scheduler=_asha(objective, judge=False) if stop_early else None,
+        )
+        records = _fit(plan, None, config, resources, len(known), num_trials)
+        known = _judged(folder, describe(base), space.keys(), objective)
+        missing = len(records.given_up)
+
+
+def _judged(
+    folder: Path, common: Mapping[str, Any], names: Collection[str], objective: Objective
+) -> list[Settled]:
+    settled = settled_runs(folder, common, names)
+    return [trial for trial in settled if trial.left.get(objective.metric) is not None]
 
 
 def settled_runs(folder: Path, common: Mapping[str, Any], names: Collection[str]) -> list[Settled]:
@@ -406,7 +420,7 @@ def _fit(
     resources: Resources | None,
     num_settled: int,
     num_trials: int,
-) -> None:
+) -> TrialRecords:
     # Trials that end for want of storage report no metric; loggers would write a copy of all.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -441,3 +455,4 @@ def _fit(
         )
     if plan.storage and plan.home:
         plan.storage.fetch(plan.home.trial(plan.folder), plan.folder)
+    return records

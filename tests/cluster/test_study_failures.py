@@ -90,9 +90,17 @@ def test_a_node_killed_in_mid_study_costs_only_its_running_trials(two_nodes, tmp
     code, said = driver.result()
     assert code == 0, said
     after = recorded(tmp_path / "study")
-    assert len(after) == 9
+    assert len(after) == 9, said
     assert {name: after[name] for name in before} == before
     assert "9 of 9 trials recorded" in said
+
+
+def test_a_worker_that_dies_between_two_trials_costs_none(two_nodes, tmp_path):
+    driver = Driver(two_nodes, tmp_path, tmp_path / "study", 6, 0.2, dies_after=1)
+    code, said = driver.result()
+    assert code == 0, said
+    assert len(recorded(tmp_path / "study")) == 6, said
+    assert driver.numbers() == list(range(6))
 
 
 @pytest.mark.parametrize("kept", ["in a storage", "in its folder"])

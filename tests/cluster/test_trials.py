@@ -1,9 +1,11 @@
 """What studies have in common, without nodes that fail."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from ray.tune.trainable import function_trainable
 
 from mlsys_ray.cluster.run_directory import RunDirectory, RunInUseError
 from mlsys_ray.cluster.trials import (
@@ -34,6 +36,14 @@ def climb(trial, path):
                 report(step=step, score=score)
         run.finish({"score": score})
     return {"step": UNTIL, "score": score}
+
+
+def climb_and_leave(trial, path):
+    """A trial whose process dies when it is given its next one."""
+    result = climb(trial, path)
+    # What Tune asks for in a process that is to run another trial.
+    function_trainable.TrialInfo = lambda **_: os._exit(1)
+    return result
 
 
 def test_a_trial_is_named_by_what_it_runs_not_by_where():
@@ -77,23 +87,24 @@ def test_bad_trials_are_stopped_early_and_failed_ones_are_left_as_failed(tmp_pat
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def draw(folder, run_trial, num_trials):
+    run_search(
+        {"rate": 0.5},
+        {"rate": (0.01, 1.0)},
+        lambda point: (trial_path(folder, "climb", dict(point)), dict(point)),
+        run_trial,
+        folder=folder,
+        num_trials=num_trials,
+        objective=CURVE,
+    )
+    return settled_runs(folder, {"rate": 0.5}, ["rate"])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_search_draws_what_is_missing_and_learns_from_what_is_recorded(tmp_path):
-    def make(point):
-        return trial_path(tmp_path, "climb", dict(point)), dict(point)
-
     def search(num_trials):
-        run_search(
-            {"rate": 0.5},
-            {"rate": (0.01, 1.0)},
-            make,
-            climb,
-            folder=tmp_path,
-            num_trials=num_trials,
-            objective=CURVE,
-        )
-        return settled_runs(tmp_path, {"rate": 0.5}, ["rate"])
+        return draw(tmp_path, climb, num_trials)
 
     first = search(3)
     assert len({trial.point["rate"] for trial in first}) == 3
@@ -104,3 +115,9 @@ def test_a_search_draws_what_is_missing_and_learns_from_what_is_recorded(tmp_pat
     assert {path: path.stat().st_mtime_ns for path in ended} == ended
     assert all(t.left["score"] == pytest.approx(UNTIL * t.point["rate"]) for t in second)
     assert len(search(5)) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_search_loses_no_trial_to_processes_that_die_between_two(tmp_path):
+    assert len(draw(tmp_path, climb_and_leave, 4)) == 4

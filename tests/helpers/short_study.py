@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+from ray.tune.trainable import function_trainable
+
 from mlsys_ray.cluster.run_directory import RunDirectory
 from mlsys_ray.cluster.session import ray_session
 from mlsys_ray.cluster.storage import keep
@@ -36,8 +38,11 @@ def _drive(environment, stderr, arguments, options):
         sys.exit(ExitCode.ENVIRONMENT_MISSING)
 
 
-def run_study(folder, num_trials, seconds, log, *, measures=False, storage=None):
-    """Run trials of some seconds each, whose ends are written to a log."""
+def run_study(folder, num_trials, seconds, log, *, measures=False, storage=None, dies_after=None):
+    """Run trials of some seconds each, whose ends are written to a log.
+
+    The process that has run trial `dies_after` dies when it is given its next one.
+    """
     from ray import cloudpickle
 
     # Nodes do not have this module.
@@ -48,6 +53,7 @@ def run_study(folder, num_trials, seconds, log, *, measures=False, storage=None)
                 "number": number,
                 "seconds": seconds,
                 "log": str(log),
+                "dies": number == dies_after,
             }
             for number in range(num_trials)
         }
@@ -64,4 +70,7 @@ def run_trial(trial, path):
         run.finish({"number": trial["number"]})
     with open(trial["log"], "a") as log:
         log.write(f"{trial['number']} {begin} {time.time()}\n")
+    if trial["dies"]:
+        # What Tune asks for in a process that is to run another trial.
+        function_trainable.TrialInfo = lambda **_: os._exit(1)
     return {"number": trial["number"]}
