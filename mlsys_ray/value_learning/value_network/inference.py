@@ -89,11 +89,14 @@ class _Direction:
 
     def step(self, rows: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """The state [E, B, width] after a stage's rows [B, F]; inactive ones keep theirs."""
-        self._history = 0.6180339887 * self._history + rows @ self._probe
-        _, first, group = np.unique(self._history, return_index=True, return_inverse=True)
-        gates = rows[first] @ _t(self.input_weight)
-        gates += self.state[:, first] @ _t(self.state_weight)
-        gates += self.bias[:, None]
+        seen = rows @ self._probe
+        self._history = 0.6180339887 * self._history + seen
+        first, group = _distinct(self._history)
+        # Rows of a stage that none has scheduled yet are equal; at the first stage the states are.
+        some, which = _distinct(seen[first])
+        gates = (rows[first[some]] @ _t(self.input_weight) + self.bias[:, None])[:, which]
+        if self.state.any():
+            gates += self.state[:, first] @ _t(self.state_weight)
         keep, forget, new, out = np.split(gates, 4, axis=-1)
         cell = _sigmoid(forget) * self.cell[:, first] + _sigmoid(keep) * np.tanh(new)
         state = _sigmoid(out) * np.tanh(cell)
@@ -103,6 +106,12 @@ class _Direction:
             self.cell = np.where(active[:, None], cell[:, group], self.cell)
             self.state = np.where(active[:, None], state[:, group], self.state)
         return self.state
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the different values, and for each place which of them is there."""
+    _, first, which = np.unique(values, return_index=True, return_inverse=True)
+    return first, which
 
 
 def _feed_forward(weights: Weights, inputs: np.ndarray, num_intrinsic: int) -> np.ndarray:
