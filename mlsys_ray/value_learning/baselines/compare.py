@@ -148,6 +148,7 @@ def _serve(pipe: Connection, baseline: Baseline, pipeline: Pipeline, target: Tar
     try:
         prepared = baseline.prepare(pipeline, target)
         prepared.run()
+        come_to_rest()
         pipe.send((prepared.search_seconds, np.ascontiguousarray(prepared.result())))
         while True:
             seconds = pipe.recv()
@@ -157,8 +158,23 @@ def _serve(pipe: Connection, baseline: Baseline, pipeline: Pipeline, target: Tar
                 begin = time.perf_counter()
                 prepared.run()
                 runs.append(1e3 * (time.perf_counter() - begin))
+            come_to_rest()
             pipe.send(runs)
     except EOFError:
         return
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}".strip().splitlines()[0][:200])
+
+
+def come_to_rest(seconds: float = 1.0) -> None:
+    """Wait until no thread of this process computes any more, but not longer than so.
+
+    Threads that wait for work go on spinning after a run, TVM's for more than 0.1 s: the next
+    contender would have a core less.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        begin = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - begin < 0.001:
+            return

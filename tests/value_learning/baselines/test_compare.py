@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import time
+from threading import Event, Thread
+
 import pytest
 
 from mlsys_ray.value_learning.baselines.autoscheduler import Autoscheduler, autoschedulers
-from mlsys_ray.value_learning.baselines.compare import compare
+from mlsys_ray.value_learning.baselines.compare import come_to_rest, compare
 from mlsys_ray.value_learning.baselines.fixed import FixedSchedule
 from mlsys_ray.value_learning.baselines.torch import Torch
 from mlsys_ray.value_learning.operators import Conv2d, MatMul, Pipeline, chain
@@ -56,6 +59,26 @@ def test_whatever_a_contender_does_is_a_row() -> None:
     assert 1.0 <= good.min_ms <= good.median_ms
     assert good.runs >= 9
     assert good.search_seconds == 0.25
+
+
+def test_a_turn_ends_when_no_thread_computes_any_more() -> None:
+    stop = Event()
+
+    def spin(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not stop.is_set():
+            pass
+
+    thread = Thread(target=spin, args=(0.3,))
+    thread.start()
+    come_to_rest(30)
+    assert not thread.is_alive()
+    for_ever = Thread(target=spin, args=(60,))
+    for_ever.start()
+    come_to_rest(0.05)
+    assert for_ever.is_alive()
+    stop.set()
+    for_ever.join()
 
 
 @pytest.mark.slow
