@@ -154,6 +154,7 @@ def test_a_run_directory_in_use_is_refused_and_says_by_whom(tmp_path):
     assert json.loads((path / "summary.json").read_text())["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_with_the_curve_of_an_uninterrupted_one(tmp_path):
     length = ["--iterations", "30", "--eval-interval", "5", "--checkpoint-interval", "4"]
     flags = ["--in-process", "--batch-size", "75", "--byzantine", "3", "--attack", "alie", *length]
@@ -172,6 +173,7 @@ def test_a_killed_run_is_resumed_with_the_curve_of_an_uninterrupted_one(tmp_path
     assert measured(broken) == measured(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [["--in-process"], ["--processes", "1"]])
 def test_a_model_of_the_users_is_found_where_the_command_is_typed(tmp_path, where):
     (tmp_path / "my_models.py").write_text(

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 NETWORK = """
 from torch import nn
 
@@ -18,6 +20,7 @@ def run(*arguments, cwd=None):
     return subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=cwd)
 
 
+@pytest.mark.slow
 def test_count_and_simulate_a_users_network(tmp_path):
     (tmp_path / "my_networks.py").write_text(NETWORK)
     own = ["--model", "my_networks:net", "--input-shape", 3, 8, 8, "--json"]
@@ -51,6 +54,7 @@ def test_an_unknown_network_names_those_that_are_accepted(run_here):
     assert "accepted: inception_v3" in refused.stderr
 
 
+@pytest.mark.slow
 def test_tools_are_compared_on_a_users_network(tmp_path):
     (tmp_path / "my_networks.py").write_text(NETWORK)
     own = ["--model", "my_networks:net", "--input-shape", 3, 8, 8]
@@ -112,6 +116,7 @@ def net():
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path):
     (tmp_path / "my_networks.py").write_text(BRANCHES)
     own = ["--model", "my_networks:net", "--input-shape", 3, 12, 12, "--num-threads", 2]
@@ -135,6 +140,7 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 def test_a_runtime_that_wins_is_what_the_schedule_runs(tmp_path):
     (tmp_path / "my_networks.py").write_text(BRANCHES)
     own = ["--model", "my_networks:net", "--input-shape", 3, 12, 12, "--num-threads", 1]

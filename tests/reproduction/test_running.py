@@ -64,6 +64,7 @@ def c_max(runs):
     ]
 
 
+@pytest.mark.slow
 def test_an_interrupted_part_is_ended_and_gone_on_with_and_then_kept(tmp_path, monkeypatch):
     # The part is short: it must not be over before anybody looks.
     monkeypatch.setattr(running, "POLL_SECONDS", 0.02)
@@ -118,6 +119,7 @@ def small_plan(monkeypatch):
     monkeypatch.setattr("mlsys_ray.reproduction.plan", lambda scale, systems: small)
 
 
+@pytest.mark.slow
 def test_the_command_shows_what_failed_and_goes_on(small_plan, tmp_path, capsys):
     folder = tmp_path / "all"
     arguments = ["reproduce", "--run-dir", str(folder), "--json"]

@@ -35,6 +35,7 @@ def test_translations_homotheties_and_swaps_of_squares_are_found(code, order):
     assert len(automorphisms(code)) == order
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_every_set_has_an_image_among_those_kept_and_the_first_of_each_orbit_is_kept(code, size):

@@ -6,7 +6,7 @@ from mlsys_ray.byzshield.training import train_in_process
 from mlsys_ray.cluster.byzshield import train_on_ray
 
 
-@pytest.mark.parametrize("scheme", ["aspis", "aspis_plus"])
+@pytest.mark.parametrize("scheme", ["aspis", pytest.param("aspis_plus", marks=pytest.mark.slow)])
 def test_detection_over_actors_is_that_in_process(cluster, scheme):
     fields = {"replication": 3} if scheme == "aspis" else {}
     config = TrainConfig(

@@ -215,6 +215,7 @@ def measured(rows):
     ]
 
 
+@pytest.mark.slow
 def test_the_curve_is_the_same_and_the_children_end_with_the_run(isolation, cluster):
     config = TrainConfig(byzantine=3, attack="alie", **SMALL)
     dataset = load_dataset("digits")
@@ -249,6 +250,7 @@ def test_worker_code_runs_as_the_other_user_without_ray(isolation, cluster, user
         assert not [name for name in variables if name.startswith("RAY")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["child", "parent"])
 def test_a_killed_child_or_parent_is_an_erasure_and_comes_back(isolation, cluster, which):
     config = TrainConfig(**{**SMALL, "iterations": 5000, "eval_interval": 5000})

@@ -43,18 +43,20 @@ def in_process(config, **options):
     return list(train_in_process(config, load_dataset("digits"), **options))
 
 
-@pytest.mark.parametrize("num_processes", [1, 2, 4])
+@pytest.mark.parametrize("num_processes", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_the_curve_is_that_of_one_process(train, num_processes):
     config = TrainConfig(byzantine=3, attack="alie", **SMALL)
     assert measured(train(config, num_processes)) == measured(in_process(config))
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint(train):
     config = TrainConfig(byzantine=3, attack="alie", **SMALL)
     whole = in_process(config, checkpoint_interval=3)
     assert measured(train(config, state=whole[2][1])) == measured(whole[3:])
 
 
+@pytest.mark.slow
 def test_the_dashboard_says_what_each_actor_does(train):
     import ray
     from ray.util.state import list_actors
@@ -72,7 +74,10 @@ def test_the_dashboard_says_what_each_actor_does(train):
     }
 
 
-@pytest.mark.parametrize("fault", ["nan", "shape", "dtype", "error"])
+@pytest.mark.parametrize(
+    "fault",
+    ["error", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nan", "shape", "dtype"))],
+)
 def test_a_faulty_worker_costs_nothing_but_an_event(train, fault):
     clean = in_process(TrainConfig(**SMALL))
     faulty = list(train(TrainConfig(faults=(f"4:{fault}",), **SMALL)))
@@ -81,6 +86,7 @@ def test_a_faulty_worker_costs_nothing_but_an_event(train, fault):
     assert all(row[event] > 0 for row, _ in faulty)
 
 
+@pytest.mark.slow
 def test_a_late_worker_is_an_erasure_and_the_run_goes_on(train):
     config = TrainConfig(
         faults=("4:slow",), deadline=1.0, **{**SMALL, "iterations": 3, "eval_interval": 1}
@@ -102,6 +108,7 @@ def test_a_killed_worker_process_is_an_erasure_comes_back_and_the_run_finishes(t
     rows.close()
 
 
+@pytest.mark.slow
 def test_a_hanging_worker_process_is_an_erasure_and_is_replaced(train):
     config = TrainConfig(**{**SMALL, "iterations": 5000, "eval_interval": 5000}, deadline=1.0)
     before = _worker_pids()
@@ -153,6 +160,7 @@ def test_processes_whose_arithmetic_differs_are_named_at_the_start(train, uneven
         list(train(config, num_processes=2))
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_processes_whose_arithmetic_differs_are_heard(train, uneven_model):
     attack = {"byzantine": 3, "attack": "constant"}
     config = TrainConfig(model=uneven_model, vote_tolerance=1e-2, **attack, **SMALL)
@@ -166,6 +174,7 @@ def test_with_a_tolerance_processes_whose_arithmetic_differs_are_heard(train, un
     assert liars <= outvoted
 
 
+@pytest.mark.slow
 def test_with_encryption_the_curve_is_the_same(train):
     config = TrainConfig(byzantine=3, attack="alie", **SMALL)
     assert measured(train(config, encrypt=True)) == measured(in_process(config))

@@ -71,6 +71,7 @@ def test_another_model_or_trace_under_the_same_name_is_computed_anew(tmp_path):
     assert evaluate() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_the_command_given_again_places_nothing_again(tmp_path, capsys):
     workload = ["--num-vms", "1000", "--num-pms", "5", "--alive-per-pm", "20", "--num-seeds", "2"]

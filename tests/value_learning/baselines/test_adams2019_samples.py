@@ -37,6 +37,7 @@ def collected(tmp_path_factory, target):
     return path
 
 
+@pytest.mark.slow
 def test_samples_are_measured_schedules_of_the_autoscheduler(collected):
     records = read_records(collected)
     assert not [record.failed for record in records if record.failed]
@@ -49,6 +50,7 @@ def test_samples_are_measured_schedules_of_the_autoscheduler(collected):
     assert len(different) >= 8
 
 
+@pytest.mark.slow
 def test_nothing_is_measured_twice_and_a_cut_line_costs_one_sample(collected, target, tmp_path):
     path = tmp_path / FILE
     text = collected.read_text()
@@ -60,6 +62,7 @@ def test_nothing_is_measured_twice_and_a_cut_line_costs_one_sample(collected, ta
     assert len(read_records(path)) == 12 * 3
 
 
+@pytest.mark.slow
 def test_retrained_weights_are_judged_on_held_out_layers(collected, target):
     weights, errors = retrained_on(read_records(collected), target, epochs=50)
     before = read_weights(built_in_weights())
@@ -70,6 +73,7 @@ def test_retrained_weights_are_judged_on_held_out_layers(collected, target):
     assert errors["msle_adams2019_retrained"] > 0
 
 
+@pytest.mark.slow
 def test_samples_of_another_machine_are_left_out(collected, target):
     others = [
         AdamsRecord(**{**json.loads(line), "target": "another"})

@@ -32,6 +32,7 @@ def plain(pipeline: Pipeline) -> FixedSchedule:
     return FixedSchedule("plain", schedule_of(state))
 
 
+@pytest.mark.slow
 def test_whatever_a_contender_does_is_a_row() -> None:
     from contenders import Misbehaving
 
