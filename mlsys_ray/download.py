@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
@@ -115,14 +114,30 @@ def _unpack(file: Path, folder: Path) -> None:
     Raises:
         ValueError: the file is no archive, or one that would write outside of its folder.
     """
-    # Python has it from 3.11.4 on; without it a member may climb out of the folder.
-    safely = {"filter": "data"} if ".tar" in file.name and sys.version_info >= (3, 11, 4) else {}
+    is_tar = ".tar" in file.name
+    # Python has it from 3.11.4 on; before that a member may climb out of the folder.
+    safely = {"filter": "data"} if is_tar and hasattr(tarfile, "data_filter") else {}
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         content = Path(temporary) / "content"
         try:
+            if is_tar:
+                _require_plain(file)
             shutil.unpack_archive(file, content, **safely)  # type: ignore[arg-type]
-        except (shutil.ReadError, EOFError, tarfile.FilterError) as error:
+        except (shutil.ReadError, EOFError, tarfile.TarError) as error:
             raise ValueError(f"{file} cannot be unpacked: {error}") from error
         # Some archives hold one folder of that name, others the files themselves.
         inner = content / folder.name
         (inner if inner.is_dir() else content).rename(folder)
+
+
+def _require_plain(file: Path) -> None:
+    """Check that a tar file has nothing but files and folders below its own.
+
+    Raises:
+        tarfile.TarError: it has something else, or is none.
+    """
+    with tarfile.open(file) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if not (member.isfile() or member.isdir()) or path.is_absolute() or ".." in path.parts:
+                raise tarfile.ReadError(f"{member.name!r} is no file or folder inside of it")
