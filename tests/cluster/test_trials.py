@@ -120,4 +120,4 @@ def test_a_search_draws_what_is_missing_and_learns_from_what_is_recorded(tmp_pat
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_search_loses_no_trial_to_processes_that_die_between_two(tmp_path):
-    assert len(draw(tmp_path, climb_and_leave, 4)) == 4
+    assert len(draw(tmp_path, climb_and_leave, 3)) == 3
