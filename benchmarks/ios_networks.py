@@ -18,14 +18,11 @@ from mlsys_ray.cluster.environment import cpu_model, usable_cores
 from mlsys_ray.ios.comparison import compare, our_variants
 from mlsys_ray.ios.optimization import default_cache
 from mlsys_ray.ios.peers import PeerTask
-from mlsys_ray.ios.plan import Settings
+from mlsys_ray.ios.plan import KERNELS, Settings
 from mlsys_ray.ios.sources import make_model
 
 PEERS = ("onnxruntime", "openvino")
-KERNELS = {
-    "own": ("onednn", "winograd", "direct", "fused"),
-    "own and halide": ("onednn", "winograd", "direct", "fused", "halide"),
-}
+SETS = {"own": Settings().kernels, "own and halide": KERNELS}
 RATIOS = ("best other runtime over it, minima", "medians")
 
 
@@ -54,7 +51,7 @@ def main(benchmark: Benchmark) -> None:
         found = time_network(network, benchmark)
         print_table(found, title=network)
         rows += found
-    for tool in KERNELS:
+    for tool in SETS:
         own = [row for row in rows if row["tool"] == tool]
         mean = {name: statistics.geometric_mean(row[name] for row in own) for name in RATIOS}
         rows.append({**dict.fromkeys(own[0]), "network": "geometric mean", "tool": tool, **mean})
@@ -68,7 +65,7 @@ def time_network(network: str, benchmark: Benchmark) -> list[dict[str, Any]]:
     module, example = make_model(network)
     task = PeerTask(model=module, example_inputs=[example], num_threads=usable_cores(), tell=say)
     own = {}
-    for name, kernels in KERNELS.items():
+    for name, kernels in SETS.items():
         settings = Settings(
             budget_seconds=benchmark.search_seconds,
             cache=default_cache(),
