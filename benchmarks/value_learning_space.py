@@ -96,7 +96,7 @@ def _row(layer: Layer, target: Target, benchmark: Benchmark) -> dict[str, Any]:
         runs.append(partial(lower(pipeline, schedule_of(state)), *buffers))
     times = _in_turns(runs, benchmark.rounds)
     best = min(range(1, len(runs)), key=lambda place: min(times[place]))
-    score = value_of(shipped_network(), featurise)
+    score = value_of(shipped_network(target), featurise)
     return {
         "torch min": round(min(times[0]), 3),
         "best min": round(min(times[best]), 3),

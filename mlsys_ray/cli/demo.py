@@ -228,11 +228,12 @@ class Demo:
                     RunDirectory.create(path, config, experiment="value-learning-evaluate")
                 )
             pipelines = {name: held_out_pipelines()[name] for name in LAYERS}
+            target = host_target()
             records = compare_layers_into(
                 run,
                 pipelines,
-                host_target(),
-                network_of(None),
+                target,
+                network_of(None, target),
                 BeamConfig(),
                 default_baselines(),
                 rounds=5,

@@ -31,12 +31,12 @@ def require_halide() -> None:
         raise EnvironmentMissingError("value learning needs Halide: pip install halide")
 
 
-def network_of(path: Path | None) -> ValueNetwork:
-    """The network in a file, or the shipped one."""
+def network_of(path: Path | None, target: Target) -> ValueNetwork:
+    """The network in a file, or the one shipped for a target."""
     from mlsys_ray.value_learning.scheduling import shipped_network
     from mlsys_ray.value_learning.value_network.model import load_network
 
-    return shipped_network() if path is None else load_network(path)
+    return shipped_network(target) if path is None else load_network(path)
 
 
 def default_baselines(

@@ -77,7 +77,7 @@ class EvaluateValue:
             run = stack.enter_context(
                 RunDirectory.create(folder, asdict(self), experiment="value-learning-evaluate")
             )
-            network = network_of(self.model)
+            network = network_of(self.model, target)
             layers = self._layers()
             exact = self._errors(network)
             retrained, of_adams = self._retrained(run, target)

@@ -100,8 +100,8 @@ class ScheduleLayer:
         with usage_errors():
             record = self.flags.record()
             pipeline = layer_from_json(record).pipeline()
-            network = network_of(self.model)
             target = host_target(self.threads)
+            network = network_of(self.model, target)
             config = BeamConfig(
                 width=self.beam, budget=self.budget, keep=max(self.beam, self.measure_top)
             )

@@ -221,7 +221,7 @@ class AdaptValue:
                 RunDirectory.create(home.folder, asdict(self), experiment="value-learning-adapt")
             )
             home.upload()
-            start = network_of(self.model)
+            start = network_of(self.model, target)
             store = stack.enter_context(Store(self.store))
             measure = stack.enter_context(measuring(target, self.address))
 

@@ -17,7 +17,17 @@ from mlsys_ray.value_learning.layers import (
     MaxPool2dLayer,
     SoftmaxLayer,
 )
-from mlsys_ray.value_learning.operators import Conv2d, MatMul, Pipeline, chain
+from mlsys_ray.value_learning.operators import (
+    Conv2d,
+    GlobalAveragePool,
+    LayerNorm,
+    MatMul,
+    Operator,
+    Pipeline,
+    Pool2d,
+    Softmax,
+    chain,
+)
 from mlsys_ray.value_learning.operators.base import Activation
 from mlsys_ray.value_learning.operators.matmul import Layout
 from mlsys_ray.value_learning.random_pipelines import random_pipeline
@@ -31,6 +41,16 @@ MIN_OPERATIONS, MAX_OPERATIONS, MIN_BYTES = 2e5, 8e8, 1e5
 """Of what is trained on: from microseconds to some milliseconds on a core."""
 
 NOT_SHAPES = ("activation", "panel", "packed", "layout")
+KINDS = {
+    "conv": 0.25,
+    "pointwise": 0.2,
+    "grouped": 0.08,
+    "depthwise": 0.15,
+    "pool": 0.12,
+    "matmul": 0.14,
+    "rows": 0.06,
+}
+"""Shares of the layers that are no chains."""
 
 
 def training_pipelines(count: int, seed: int = 0) -> list[Pipeline]:
@@ -55,40 +75,61 @@ def _shapes(pipeline: Pipeline) -> str:
     operators = []
     for node in pipeline.nodes:
         known = asdict(node.operator)
-        sizes = {
-            k: v for k, v in known.items() if k not in ("activation", "panel", "packed", "layout")
-        }
+        sizes = {k: v for k, v in known.items() if k not in NOT_SHAPES}
         operators.append((type(node.operator).__name__, sorted(sizes.items())))
     return repr(([tensor.extents for tensor in pipeline.inputs], operators))
 
 
 def _random_layer(rng: np.random.Generator) -> Pipeline:
-    kind = rng.choice(["conv", "pointwise", "depthwise", "matmul"], p=[0.35, 0.25, 0.15, 0.25])
-    activation = ACTIVATIONS[int(rng.integers(len(ACTIVATIONS)))]
-    if kind == "matmul":
-        rows = int(rng.choice([1, 8, 16, 32, 49, 64, 96, 128, 196, 256, 384, 512]))
-        inner, columns = (int(rng.choice(CHANNELS)) * int(rng.choice([1, 2, 4])) for _ in range(2))
-        layout: Layout = "inner" if rng.random() < 0.7 else "outer"
-        product = MatMul(out_features=columns, layout=layout, activation=activation)
-        return chain((inner, rows), product)
+    kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+    if kind in ("matmul", "rows"):
+        return _random_matrix_layer(rng, kind)
     channels, size = int(rng.choice(CHANNELS)), int(rng.choice(SIZES))
+    return chain((channels, size, size, 1), _random_image_operator(rng, kind, channels, size))
+
+
+def _random_image_operator(
+    rng: np.random.Generator, kind: str, channels: int, size: int
+) -> Operator:
+    activation = ACTIVATIONS[int(rng.integers(len(ACTIVATIONS)))]
     stride = int(rng.choice([1, 1, 2]))
     if kind == "pointwise":
-        convolution = Conv2d(
-            out_channels=int(rng.choice(CHANNELS)), kernel=1, activation=activation
-        )
-    else:
-        kernel = int(rng.choice([3, 3, 5]))
-        depthwise = kind == "depthwise"
-        convolution = Conv2d(
-            out_channels=channels if depthwise else int(rng.choice(CHANNELS)),
+        return Conv2d(out_channels=int(rng.choice(CHANNELS)), kernel=1, activation=activation)
+    if kind == "pool":
+        kernel = int(rng.choice([2, 3, 3]))
+        if rng.random() < 0.15:
+            return GlobalAveragePool()
+        return Pool2d(
+            kind="max" if rng.random() < 0.6 else "average",
             kernel=kernel,
-            stride=stride,
-            padding=kernel // 2,
-            groups=channels if depthwise else 1,
-            activation=activation,
+            stride=int(rng.choice([1, 2])),
+            padding=kernel // 2 if kernel < size else 0,
         )
-    return chain((channels, size, size, 1), convolution)
+    kernel = int(rng.choice([3, 3, 5]))
+    groups = 1
+    if kind == "depthwise":
+        groups = channels
+    if kind == "grouped":
+        groups = channels // int(rng.choice([n for n in (4, 8, 16, 32) if channels % n == 0]))
+    return Conv2d(
+        out_channels=int(rng.choice(CHANNELS)) if kind == "conv" else channels,
+        kernel=kernel,
+        stride=stride,
+        padding=kernel // 2,
+        groups=groups,
+        activation=activation,
+    )
+
+
+def _random_matrix_layer(rng: np.random.Generator, kind: str) -> Pipeline:
+    inner, columns = (int(rng.choice(CHANNELS)) * int(rng.choice([1, 2, 4])) for _ in range(2))
+    if kind == "rows":
+        rows = int(rng.choice([64, 256, 1024, 4096]))
+        return chain((inner, rows), Softmax() if rng.random() < 0.6 else LayerNorm())
+    activation = ACTIVATIONS[int(rng.integers(len(ACTIVATIONS)))]
+    rows = int(rng.choice([1, 8, 16, 32, 49, 64, 96, 128, 196, 256, 384, 512]))
+    layout: Layout = "inner" if rng.random() < 0.7 else "outer"
+    return chain((inner, rows), MatMul(out_features=columns, layout=layout, activation=activation))
 
 
 def held_out_pipelines() -> dict[str, Pipeline]:

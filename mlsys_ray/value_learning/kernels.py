@@ -180,7 +180,7 @@ def _fitting_network() -> ValueNetwork | None:
     from mlsys_ray.value_learning.space import initial
 
     try:
-        network = shipped_network()
+        network = shipped_network(_target())
         network.predict(featurise([initial(chain((8, 8), Activate(activation="relu")), _target())]))
     except ValueError:
         return None

@@ -15,7 +15,9 @@ from mlsys_ray.value_learning.space import Schedule, initial, legal_actions, sch
 from mlsys_ray.value_learning.target import Target, host_target
 from mlsys_ray.value_learning.value_network.model import ValueNetwork, load_network, value_of
 
-SHIPPED = Path(__file__).parent / "models" / "default.safetensors"
+MODELS = Path(__file__).parent / "models"
+SHIPPED = {int(p.stem.removeprefix("lanes")): p for p in MODELS.glob("lanes*.safetensors")}
+"""The files of the networks that come with the package, by the lanes of their targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def search_schedule(
         ValueError: no network is shipped, or it does not fit the features.
     """
     target = target or host_target()
-    network = network or shipped_network()
+    network = network or shipped_network(target)
     starts = [initial(packing, target) for packing in packings(pipeline, target.lanes)]
     found = beam_search(starts, legal_actions, value_of(network, featurise), config)
     prediction = network.predict(featurise([found.best.state]))
@@ -94,10 +96,16 @@ def schedule(
     return search_schedule(pipeline, target, network, BeamConfig(budget=budget)).schedules[0]
 
 
-def shipped_network() -> ValueNetwork:
-    """The network that comes with the package.
+def shipped_network(target: Target) -> ValueNetwork:
+    """The network that comes with the package for targets of such lanes.
 
     Raises:
         ValueError: there is none.
     """
-    return load_network(SHIPPED)
+    return load_network(shipped_model(target))
+
+
+def shipped_model(target: Target) -> Path:
+    """Its file: that of the widest vectors which the target has, or else of the narrowest."""
+    lanes = max((n for n in SHIPPED if n <= target.lanes), default=min(SHIPPED))
+    return SHIPPED[lanes]

@@ -17,7 +17,8 @@ from mlsys_ray.cluster.trials import Resources, begin_anew, recorded, run_missin
 from mlsys_ray.value_learning.corpus import held_out_pipelines
 from mlsys_ray.value_learning.features import featurise
 from mlsys_ray.value_learning.measuring import Measurer
-from mlsys_ray.value_learning.scheduling import SHIPPED
+from mlsys_ray.value_learning.operators.packing import packings
+from mlsys_ray.value_learning.scheduling import shipped_model
 from mlsys_ray.value_learning.search.beam import BeamConfig, beam_search
 from mlsys_ray.value_learning.search.evolutionary import evolutionary_search
 from mlsys_ray.value_learning.search.random import random_search
@@ -92,9 +93,10 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
         `ms` of the schedule, None if it failed; `search_seconds`, measurements of the search
         included; `evaluated`, states scored or schedules measured; `history`, of the best so far.
     """
-    start = initial(held_out_pipelines()[trial.layer], host_target(trial.threads))
+    target = host_target(trial.threads)
+    start = [initial(p, target) for p in packings(held_out_pipelines()[trial.layer], target.lanes)]
     best_ms = math.inf
-    with Measurer(start.target) as measurer, metrics.Publisher() as publisher:
+    with Measurer(target) as measurer, metrics.Publisher() as publisher:
 
         def measure(state: State) -> float | None:
             nonlocal best_ms
@@ -144,7 +146,7 @@ def search_path(folder: Path, trial: SearchTrial) -> Path:
 
 
 def _model(trial: SearchTrial) -> Path:
-    return Path(trial.model) if trial.model else SHIPPED
+    return Path(trial.model) if trial.model else shipped_model(host_target(trial.threads))
 
 
 def run_study(

@@ -91,6 +91,11 @@ class Clock:
         return self.seconds >= self._budget
 
 
+def starts_of(start: S | Sequence[S]) -> Sequence[S]:
+    """Where a search begins: one state, or several of which the best counts."""
+    return start if isinstance(start, Sequence) else [start]
+
+
 def complete_plainly(state: S, actions: Actions[S]) -> S | None:
     """Follow the first legal action of each state; None where that leads nowhere.
 

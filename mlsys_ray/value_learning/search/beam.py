@@ -16,6 +16,7 @@ from mlsys_ray.value_learning.search.base import (
     S,
     Value,
     complete_plainly,
+    starts_of,
 )
 
 CHUNK = 512
@@ -70,7 +71,7 @@ def beam_search(
     config = config or BeamConfig()
     clock = Clock(config.budget)
     scorer = _Scorer(value, clock, config)
-    starts: Sequence[S] = start if isinstance(start, Sequence) else [start]
+    starts = starts_of(start)
     beam = [Candidate(state, np.inf) for state in starts]
     complete: list[Candidate[S]] = []
     while beam and not clock.is_over():

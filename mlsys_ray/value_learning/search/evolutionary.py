@@ -15,6 +15,7 @@ from mlsys_ray.value_learning.search.base import (
     Measure,
     SearchState,
     complete_randomly,
+    starts_of,
 )
 from mlsys_ray.value_learning.search.random import TRIES, Record
 
@@ -34,7 +35,7 @@ Q = TypeVar("Q", bound=SequenceState)
 
 
 def evolutionary_search(
-    start: Q,
+    start: Q | Sequence[Q],
     actions: Actions[Q],
     measure: Measure[Q],
     *,
@@ -49,7 +50,8 @@ def evolutionary_search(
     """Measure random states, then mutations and crossings of the fastest ones.
 
     Args:
-        start: state without decisions.
+        start: state without decisions, or several of which each random state draws one and each
+            mutation keeps its mother's.
         actions: legal ones.
         measure: runtime of a complete state.
         trials: measurements at most.
@@ -57,39 +59,43 @@ def evolutionary_search(
         population: fastest states that are parents.
         first: states that are measured before evolution begins, random ones where `known` has not
             as many.
-        known: complete states that are measured first of all, such as another search has found;
-            whatever the budget, until one could be measured.
+        known: complete states from the first start that are measured first of all, such as another
+            search has found; whatever the budget, until one could be measured.
         seed: of all choices.
         keep: complete states returned at most.
 
     Raises:
         NoSolutionError: none could be measured and no complete state is reached plainly either.
     """
-    rng = np.random.default_rng(seed)
+    rng, starts = np.random.default_rng(seed), starts_of(start)
     record = Record(measure, Clock(budget))
+    began: dict[Q, Q] = {}
     for state in known[:trials]:
         if record.best(1) and record.clock.is_over():
             break
         record.measure(state)
     misses = 0
     while record.num_measured < trials and not record.clock.is_over() and misses < TRIES:
-        parents = record.best(population) if record.num_measured >= first else []
-        child = _child(start, actions, parents, rng)
+        if record.num_measured < first or not (parents := record.best(population)):
+            own = starts[int(rng.integers(len(starts)))]
+            child = complete_randomly(own, actions, rng)
+        else:
+            mother, father = (parents[int(rng.integers(len(parents)))] for _ in range(2))
+            own = began.get(mother, starts[0])
+            child = _child(own, actions, mother, father, rng)
         if child is None or child in record:
             misses += 1
             continue
         misses = 0
+        began[child] = own
         record.measure(child)
-    return record.found(start, actions, keep)
+    return record.found(starts[0], actions, keep)
 
 
 def _child(
-    start: Q, actions: Actions[Q], parents: Sequence[Q], rng: np.random.Generator
+    start: Q, actions: Actions[Q], mother: Q, father: Q, rng: np.random.Generator
 ) -> Q | None:
-    """One decision of a parent replaced, and those after it of another parent where legal."""
-    if not parents:
-        return complete_randomly(start, actions, rng)
-    mother, father = (parents[int(rng.integers(len(parents)))] for _ in range(2))
+    """One decision of the mother replaced, and some of the others by the father's where legal."""
     mutated = int(rng.integers(len(mother.actions)))
     state = start
     for position, decided in enumerate(mother.actions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mlsys_ray.value_learning.search.base import (
     S,
     complete_plainly,
     complete_randomly,
+    starts_of,
 )
 
 TRIES = 50
@@ -23,7 +25,7 @@ TRIES = 50
 
 
 def random_search(
-    start: S,
+    start: S | Sequence[S],
     actions: Actions[S],
     measure: Measure[S],
     *,
@@ -35,7 +37,7 @@ def random_search(
     """Measure different complete states drawn by random walks.
 
     Args:
-        start: where walks begin.
+        start: where walks begin, or several states of which each walk draws one.
         actions: legal ones.
         measure: runtime of a complete state.
         trials: measurements at most.
@@ -46,17 +48,17 @@ def random_search(
     Raises:
         NoSolutionError: none could be measured and no complete state is reached plainly either.
     """
-    rng = np.random.default_rng(seed)
+    rng, starts = np.random.default_rng(seed), starts_of(start)
     record = Record(measure, Clock(budget))
     misses = 0
     while record.num_measured < trials and not record.clock.is_over() and misses < TRIES:
-        state = complete_randomly(start, actions, rng)
+        state = complete_randomly(starts[int(rng.integers(len(starts)))], actions, rng)
         if state is None or state in record:
             misses += 1
             continue
         misses = 0
         record.measure(state)
-    return record.found(start, actions, keep)
+    return record.found(starts[0], actions, keep)
 
 
 class Record:
