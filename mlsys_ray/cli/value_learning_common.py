@@ -55,19 +55,19 @@ def measuring(target: Any, address: str | None) -> Any:
     """A context manager that gives a `MeasureAll`: here, or on a cluster."""
     from contextlib import contextmanager
 
-    from mlsys_ray.value_learning.measuring import Measurer
+    from mlsys_ray.value_learning.measuring import LEGAL, Measurer
     from mlsys_ray.value_learning.value_iteration import measure_here
 
     @contextmanager
     def here() -> Any:
-        with Measurer(target) as measurer:
+        with Measurer(target, LEGAL) as measurer:
             yield measure_here(measurer)
 
     if address is None:
         return here()
     from mlsys_ray.cluster.value_learning.measuring import measuring_on_ray
 
-    return measuring_on_ray(target, address)
+    return measuring_on_ray(target, address, LEGAL)
 
 
 def compare_layers_into(

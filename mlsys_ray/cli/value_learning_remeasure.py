@@ -39,7 +39,7 @@ class RemeasureSchedules:
         require_halide()
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.value_learning.accuracy import remeasure, spread
-        from mlsys_ray.value_learning.measuring import Measurer
+        from mlsys_ray.value_learning.measuring import LEGAL, Measurer
         from mlsys_ray.value_learning.store import read_samples
         from mlsys_ray.value_learning.target import host_target
 
@@ -54,7 +54,7 @@ class RemeasureSchedules:
             if not own:
                 there = "; ".join(sorted({sample.target for sample in samples})) or "none"
                 raise ValueError(f"{self.store} has no samples of {target.key}, only of: {there}")
-            measurer = stack.enter_context(Measurer(target))
+            measurer = stack.enter_context(Measurer(target, LEGAL))
             rows = []
             for row in remeasure(own, measurer.measure, self.number, self.seed):
                 rows.append(row)

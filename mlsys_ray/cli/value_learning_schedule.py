@@ -160,9 +160,9 @@ class ScheduleLayer:
 
 def _fastest(pipeline: Pipeline, schedules: Any) -> tuple[Any, list[float | None]]:
     """The fastest of some schedules, and the times of all [ms]; None where one failed."""
-    from mlsys_ray.value_learning.measuring import Measurer
+    from mlsys_ray.value_learning.measuring import LEGAL, Measurer
 
-    with Measurer(schedules[0].target) as measurer:
+    with Measurer(schedules[0].target, LEGAL) as measurer:
         measured = [measurer.measure(pipeline, schedule) for schedule in schedules]
     times = [m.min_ms if m.status == "ok" else None for m in measured]
     known = [(time, number) for number, time in enumerate(times) if time is not None]

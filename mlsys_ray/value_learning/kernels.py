@@ -81,9 +81,9 @@ class KernelStore:
     @contextmanager
     def making(self, seconds: float) -> Iterator[Make]:
         """What makes kernels, each in about so many seconds; a context manager."""
-        from mlsys_ray.value_learning.measuring import Measurer
+        from mlsys_ray.value_learning.measuring import LEGAL, Measurer
 
-        with Measurer(_target()) as measurer:
+        with Measurer(_target(), LEGAL) as measurer:
             yield Make(self, measurer, seconds)
 
     def keep(self, whole: Pipeline, part: Pipeline, record: dict[str, object]) -> None:

@@ -58,13 +58,21 @@ class Limits:
         run_seconds: of timed runs in all; at least three are made, see `measuring_worker.timed`.
         repetitions: of timed runs at most.
         tolerance: greatest accepted `Measurement.error`.
+        asserts: compile the checks that Halide makes of the arguments when a kernel is called, which
+            takes as long as all the rest. Without them a schedule that is not legal may write
+            anywhere instead of being refused.
     """
 
     seconds: float = 20.0
     memory_bytes: int = 8 * 1024**3
     run_seconds: float = 0.03
-    repetitions: int = 200
+    repetitions: int = 1000
     tolerance: float = 1e-3
+    asserts: bool = True
+
+
+LEGAL = Limits(asserts=False)
+"""For schedules that are legal by how they were made, as the space's are."""
 
 
 class Measurer:

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import halide as hl
@@ -25,6 +26,7 @@ from mlsys_ray.value_learning.target import host_target
 
 GRACE_SECONDS = 10.0
 """Beyond the limit, after which the process ends itself, should its parent be gone."""
+NO_ASSERTS = "-no_asserts"
 VARIANTS = 3
 """Places in memory that a schedule is timed in: the best of them counts."""
 
@@ -72,7 +74,8 @@ def _measure(
     start = time.perf_counter()
     arguments = placed([*arrays, np.full(pipeline.output.shape, np.nan, np.float32)])
     try:
-        kernel = lower(pipeline, schedule)
+        compiled_for = schedule.target.halide + ("" if limits.asserts else NO_ASSERTS)
+        kernel = lower(pipeline, schedule, replace(schedule.target, halide=compiled_for))
         compile_seconds = time.perf_counter() - start
         kernel(*map(hl.Buffer, arguments))
     # Whatever a schedule from elsewhere leads to, it is a failure of this schedule alone.

@@ -16,7 +16,7 @@ from mlsys_ray.cluster.storage import Home
 from mlsys_ray.cluster.trials import Resources, begin_anew, recorded, run_missing, trial_path
 from mlsys_ray.value_learning.corpus import held_out_pipelines
 from mlsys_ray.value_learning.features import featurise
-from mlsys_ray.value_learning.measuring import Measurer
+from mlsys_ray.value_learning.measuring import LEGAL, Measurer
 from mlsys_ray.value_learning.operators.packing import packings
 from mlsys_ray.value_learning.scheduling import shipped_model
 from mlsys_ray.value_learning.search.beam import BeamConfig, beam_search
@@ -96,7 +96,7 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
     target = host_target(trial.threads)
     start = [initial(p, target) for p in packings(held_out_pipelines()[trial.layer], target.lanes)]
     best_ms = math.inf
-    with Measurer(target) as measurer, metrics.Publisher() as publisher:
+    with Measurer(target, LEGAL) as measurer, metrics.Publisher() as publisher:
 
         def measure(state: State) -> float | None:
             nonlocal best_ms
