@@ -58,9 +58,8 @@ class Limits:
         run_seconds: of timed runs in all; at least three are made, see `measuring_worker.timed`.
         repetitions: of timed runs at most.
         tolerance: greatest accepted `Measurement.error`.
-        asserts: compile the checks that Halide makes of the arguments when a kernel is called, which
-            takes as long as all the rest. Without them a schedule that is not legal may write
-            anywhere instead of being refused.
+        asserts: compile Halide's checks of a kernel's arguments, which takes as long as all the
+            rest. Without them a schedule that is not legal may write anywhere.
     """
 
     seconds: float = 20.0
