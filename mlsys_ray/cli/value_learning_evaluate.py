@@ -132,7 +132,11 @@ class EvaluateValue:
 
         if self.retrained is not None or not self.store or not (self.store / FILE).exists():
             return self.retrained, {}
-        weights, errors = retrained_on(read_records(self.store / FILE), target)
+        try:
+            weights, errors = retrained_on(read_records(self.store / FILE), target)
+        except ValueError as error:
+            say(f"Adams2019 is not retrained: {error}; collect --adams2019 adds schedules")
+            return None, {}
         return run.write("adams2019.weights", weights), errors
 
     def _order_partial(

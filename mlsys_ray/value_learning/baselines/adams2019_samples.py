@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -131,17 +132,19 @@ def collect_adams(
 
 
 def _wanted(
-    layers: Iterable[tuple[Pipeline, bool]], target: Target, count: int
+    layers: Sequence[tuple[Pipeline, bool]], target: Target, count: int
 ) -> Iterator[tuple[AdamsRecord, Pipeline]]:
+    """Layers to train on first: of those each needs as many as the wheel's tool asks for."""
     layouts: Sequence[Layout] = ("channels_last", "planar")
-    for seed in range(count):
-        for pipeline, held_out in layers:
+    for wanted in (False, True):
+        own = [pipeline for pipeline, held_out in layers if held_out == wanted]
+        for seed, pipeline in product(range(count), own):
             for layout in layouts:
                 images = len(pipeline.output.extents) == 4
                 if layout == "planar" and not images:
                     continue
                 record = AdamsRecord(
-                    layer=pipeline.key, layout=layout, seed=seed, held_out=held_out,
+                    layer=pipeline.key, layout=layout, seed=seed, held_out=wanted,
                     target=target.key, cores=target.cores,
                 )  # fmt: skip
                 yield record, pipeline
