@@ -146,25 +146,30 @@ class EvaluateValue:
         target: Target,
         network: ValueNetwork,
     ) -> dict[str, Any]:
-        """How well partial schedules are ordered, by layer in a table of the run; the means."""
+        """How well partial schedules are ordered; each of them in a table of the run."""
         from mlsys_ray.value_learning.accuracy import (
             COMPLETIONS_TIMED,
-            mean_rank_correlations,
-            partial_rank_correlation,
+            measure_prefixes,
+            order_of_prefixes,
+            partial_accuracy,
         )
         from mlsys_ray.value_learning.measuring import Measurer
 
-        rows = []
+        found = {}
         with Measurer(target, COMPLETIONS_TIMED) as measurer:
             for name, pipeline in layers.items():
-                row = partial_rank_correlation(
+                found[name] = measure_prefixes(
                     network, pipeline, target, measurer.measure, prefixes=self.prefixes
                 )
-                say(f"{name}: {row['prefixes']} partial schedules completed and measured")
-                rows.append({"layer": name, **row})
-        run.save_table("partial schedules", rows)
-        print_table(rows, title="Order of partial schedules, rank correlations")
-        return mean_rank_correlations(rows)
+                say(f"{name}: {len(found[name])} partial schedules completed and measured")
+        run.save_table(
+            "partial schedules", [{"layer": n, **row} for n, rows in found.items() for row in rows]
+        )
+        print_table(
+            [{"layer": name, **order_of_prefixes(rows)} for name, rows in found.items()],
+            title="Order of partial schedules, rank correlations",
+        )
+        return partial_accuracy(found)
 
     def _layers(self) -> dict[str, Pipeline]:
         from mlsys_ray.value_learning.corpus import held_out_pipelines

@@ -22,7 +22,11 @@ class RemeasureSchedules:
     """
 
     store: Path
-    """Folder of the samples, which is not added to."""
+    """Folder of the samples."""
+    keep: bool = False
+    """Keep the shorter runtime of the two in the store."""
+    model: Path | None = None
+    """Value network: not drawn schedules then, but those that took longest by what it expects."""
     number: int = 80
     """Schedules drawn from those that were measured on this machine."""
     threads: int | None = None
@@ -40,8 +44,9 @@ class RemeasureSchedules:
         from mlsys_ray.cluster.run_directory import RunDirectory, default_run_path
         from mlsys_ray.value_learning.accuracy import remeasure, spread
         from mlsys_ray.value_learning.measuring import LEGAL, Measurer
-        from mlsys_ray.value_learning.store import read_samples
+        from mlsys_ray.value_learning.store import Store, read_samples
         from mlsys_ray.value_learning.target import host_target
+        from mlsys_ray.value_learning.value_network.model import load_network
 
         folder = self.run_dir or default_run_path("value-learning-remeasure")
         target = host_target(self.threads)
@@ -49,14 +54,23 @@ class RemeasureSchedules:
             run = stack.enter_context(
                 RunDirectory.create(folder, asdict(self), experiment="value-learning-remeasure")
             )
-            samples = read_samples(self.store)
+            network = load_network(self.model) if self.model else None
+            store = stack.enter_context(Store(self.store)) if self.keep else None
+            samples = store.samples if store else read_samples(self.store)
             own = [sample for sample in samples if sample.target == target.key]
             if not own:
                 there = "; ".join(sorted({sample.target for sample in samples})) or "none"
                 raise ValueError(f"{self.store} has no samples of {target.key}, only of: {there}")
             measurer = stack.enter_context(Measurer(target, LEGAL))
             rows = []
-            for row in remeasure(own, measurer.measure, self.number, self.seed):
+            for row in remeasure(
+                own,
+                measurer.measure,
+                self.number,
+                self.seed,
+                network,
+                store.add if store else lambda sample: None,
+            ):
                 rows.append(row)
                 if len(rows) % SAY_EVERY == 0:
                     say(f"{len(rows)} schedules measured again")

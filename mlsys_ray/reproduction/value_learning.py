@@ -153,7 +153,14 @@ def _accuracy() -> Block:
             ),
             Row(
                 group="partial schedules",
-                series="rank correlation of two measurements",
+                series="rank correlation within a layer",
+                paper=None,
+                here=found("rank_correlation_partial_within"),
+                status=None,
+            ),
+            Row(
+                group="partial schedules",
+                series="rank correlation of two measurements within a layer",
                 paper=None,
                 here=found("rank_correlation_partial_measured_twice"),
                 status=None,

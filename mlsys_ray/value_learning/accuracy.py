@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +72,7 @@ def random_prefixes(pipeline: Pipeline, target: Target, count: int, seed: int) -
     return list(prefixes)
 
 
-def partial_rank_correlation(
+def measure_prefixes(
     network: ValueNetwork,
     pipeline: Pipeline,
     target: Target,
@@ -79,8 +81,8 @@ def partial_rank_correlation(
     prefixes: int = 10,
     found: int = 3,
     seed: int = 0,
-) -> dict[str, float | int | None]:
-    """How well the network orders partial schedules by the best runtime reachable from them.
+) -> list[dict[str, float | int]]:
+    """What the network expects of partial schedules, and the best runtimes found from them.
 
     The best runtime reachable is taken to be that of the fastest of the completions which a beam
     search thinks best. All are measured in two passes, one after the other, as many are nearly as
@@ -96,19 +98,17 @@ def partial_rank_correlation(
         seed: of the draws.
 
     Returns:
-        `prefixes` that could be completed; Spearman's `rank_correlation` of predictions with
-        either pass, the mean; and `measured_twice`, that of the passes with each other, whose
-        square root is about what exact values would get. Both correlations are None where fewer
-        than five could be completed.
+        For each that could be completed and measured `scheduled`, its stages that are scheduled;
+        `predicted_ms`; `first_ms` and `second_ms`, the shortest runtime of each pass.
 
     Raises:
-        ValueError: so few are asked for.
+        ValueError: so few are asked for that their order says nothing.
     """
-    from scipy.stats import spearmanr
-
     if prefixes < MIN_PREFIXES:
         raise ValueError(f"prefixes is {prefixes}, must be at least {MIN_PREFIXES}")
     states = random_prefixes(pipeline, target, prefixes, seed)
+    if not states:
+        return []
     value = value_of(network, featurise)
     config = BeamConfig(budget=COMPLETION_SECONDS, keep=found)
     completions = [beam_search(s, legal_actions, value, config).candidates for s in states]
@@ -119,38 +119,78 @@ def partial_rank_correlation(
             for candidates in completions
         ]
 
-    passes = np.array([shortest(), shortest()])
-    usable = np.isfinite(passes).all(0)
-    count = int(usable.sum())
-    if count < MIN_PREFIXES:
-        return {"prefixes": count, "rank_correlation": None, "measured_twice": None}
-    first, second = passes[:, usable]
-    predicted = value(states)[usable]
-    of_passes = [spearmanr(predicted, times).statistic for times in (first, second)]
+    rows = [
+        {
+            "scheduled": len(state.actions),
+            "predicted_ms": math.exp(log_ms),
+            "first_ms": first,
+            "second_ms": second,
+        }
+        for state, log_ms, first, second in zip(
+            states, value(states), shortest(), shortest(), strict=True
+        )
+    ]
+    return [row for row in rows if math.isfinite(row["first_ms"] + row["second_ms"])]
+
+
+def _shortest(measurements: Iterable[Measurement]) -> float:
+    return min((m.min_ms for m in measurements if m.status == "ok"), default=math.nan)
+
+
+def order_of_prefixes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int | None]:
+    """How well predictions order the rows of `measure_prefixes`.
+
+    Returns:
+        `prefixes`, their number; Spearman's `rank_correlation` of predictions with the best
+        runtime known, the shorter one of the two passes; and `measured_twice`, that of the passes
+        with each other, which tells how much of the order is chance. Both are None for fewer than
+        five.
+    """
+    from scipy.stats import spearmanr
+
+    if len(rows) < MIN_PREFIXES:
+        return {"prefixes": len(rows), "rank_correlation": None, "measured_twice": None}
+    predicted, first, second = (
+        np.array([row[name] for row in rows]) for name in ("predicted_ms", "first_ms", "second_ms")
+    )
     return {
-        "prefixes": count,
-        "rank_correlation": float(np.mean(of_passes)),
+        "prefixes": len(rows),
+        "rank_correlation": float(spearmanr(predicted, np.minimum(first, second)).statistic),
         "measured_twice": float(spearmanr(first, second).statistic),
     }
 
 
-def _shortest(measurements: Iterable[Measurement]) -> float:
-    return min((m.min_ms for m in measurements if m.status == "ok"), default=np.nan)
+def partial_accuracy(layers: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float | None]:
+    """Order of partial schedules, from rows of `measure_prefixes` of each layer.
 
-
-def mean_rank_correlations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Means over layers of what `partial_rank_correlation` gives, without those that have none."""
-    names = {
-        "rank_correlation_partial": "rank_correlation",
-        "rank_correlation_partial_measured_twice": "measured_twice",
+    Returns:
+        `rank_correlation_partial` of all of them together, as a value function is asked for
+        runtimes and not for an order within one layer alone; `rank_correlation_partial_within`,
+        the mean over layers, where sizes of layers tell nothing; and the mean of what two passes of
+        measuring agree on, `rank_correlation_partial_measured_twice`. None where too few are known.
+    """
+    orders = [order_of_prefixes(rows) for rows in layers.values()]
+    together = order_of_prefixes([row for rows in layers.values() for row in rows])
+    return {
+        "rank_correlation_partial": together["rank_correlation"],
+        "rank_correlation_partial_within": _mean(o["rank_correlation"] for o in orders),
+        "rank_correlation_partial_measured_twice": _mean(o["measured_twice"] for o in orders),
     }
-    found = {name: [r[key] for r in rows if r[key] is not None] for name, key in names.items()}
-    return {name: float(np.mean(known)) if known else None for name, known in found.items()}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def remeasure(
-    samples: Sequence[Sample], measure: Measure, number: int, seed: int
-) -> Iterable[dict[str, Any]]:
+    samples: Sequence[Sample],
+    measure: Measure,
+    number: int,
+    seed: int,
+    network: ValueNetwork | None = None,
+    on_sample: Callable[[Sample], None] = lambda sample: None,
+) -> Iterator[dict[str, Any]]:
     """Measure some stored schedules again.
 
     Args:
@@ -158,6 +198,9 @@ def remeasure(
         measure: times a schedule, on the target of the samples.
         number: of different samples drawn, all if there are not so many.
         seed: of the draw.
+        network: takes the place of the draw: those come first whose runtimes exceed most what it
+            expects of them.
+        on_sample: told of each sample with what was measured this time.
 
     Yields:
         `key`, `source`, `first_ms` and `second_ms` of each, NaN where it failed this time.
@@ -170,11 +213,15 @@ def remeasure(
     able = [sample for sample in samples if sample.status == "ok"]
     if not able:
         raise ValueError(f"none of {len(samples)} samples could be measured")
-    rng = np.random.default_rng(seed)
-    for place in rng.permutation(len(able))[:number]:
-        sample = able[place]
-        *_, state = sample.states()
+    states = [tuple(sample.states())[-1] for sample in able]
+    order = np.random.default_rng(seed).permutation(len(able))
+    if network is not None:
+        log_ms = np.log([sample.min_ms for sample in able])
+        order = np.argsort(value_of(network, featurise)(states) - log_ms)
+    for place in order[:number]:
+        sample, state = able[place], states[place]
         again = measure(state.pipeline, schedule_of(state))
+        on_sample(replace(sample, **asdict(again)))
         yield {
             "key": sample.key,
             "source": sample.source,

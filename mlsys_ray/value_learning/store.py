@@ -13,10 +13,11 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -151,8 +152,11 @@ class Store:
         return tuple(self._samples.values())
 
     def add(self, sample: Sample) -> None:
-        """Store a sample; it is on the disk when this returns."""
-        if sample.key in self._samples:
+        """Store a sample; it is on the disk when this returns.
+
+        Of two measurements of one schedule the shorter one stays.
+        """
+        if not _is_news(sample, self._samples):
             return
         self._journal.write(_line(sample))
         self._journal.flush()
@@ -177,10 +181,15 @@ def read_samples(folder: Path) -> list[Sample]:
     """All samples of a store, without writing to it; damaged files and lines are left out."""
     found: dict[str, Sample] = {}
     parts = sorted(folder.glob("samples-*.parquet"), key=lambda path: path.stat().st_mtime_ns)
-    for part in parts:
-        found |= {sample.key: sample for sample in _from_parquet(part)}
-    found |= {sample.key: sample for sample in _read_journal(folder / JOURNAL)}
+    for sample in chain(*map(_from_parquet, parts), _read_journal(folder / JOURNAL)):
+        if _is_news(sample, found):
+            found[sample.key] = sample
     return list(found.values())
+
+
+def _is_news(sample: Sample, known: Mapping[str, Sample]) -> bool:
+    """Whether it has not been measured, or not as fast."""
+    return sample.key not in known or sample.min_ms < known[sample.key].min_ms
 
 
 @dataclass(frozen=True, eq=False)

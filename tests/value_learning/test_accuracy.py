@@ -11,8 +11,9 @@ from test_store import PIPELINE, TARGET, sample, schedules
 from mlsys_ray.value_learning import accuracy as accuracy_module
 from mlsys_ray.value_learning.accuracy import (
     accuracy,
-    mean_rank_correlations,
-    partial_rank_correlation,
+    measure_prefixes,
+    order_of_prefixes,
+    partial_accuracy,
     random_prefixes,
     remeasure,
     spread,
@@ -22,6 +23,7 @@ from mlsys_ray.value_learning.operators import Activate, Conv2d, Pipeline, chain
 from mlsys_ray.value_learning.search.base import complete_plainly
 from mlsys_ray.value_learning.space import Schedule, State, legal_actions
 from mlsys_ray.value_learning.space.action import Action
+from mlsys_ray.value_learning.store import Sample
 
 CONV = chain((16, 12, 12, 1), Conv2d(out_channels=16, kernel=3, padding=1))
 ONE_STAGE = chain((16, 12), Activate(activation="relu"))
@@ -52,8 +54,8 @@ def ranked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
             calls += 1
             return measure(calls, schedule)
 
-        found = partial_rank_correlation(None, CONV, TARGET, counted, prefixes=8, found=2)
-        return {**found, "calls": calls}
+        rows = measure_prefixes(None, CONV, TARGET, counted, prefixes=8, found=2)
+        return {**order_of_prefixes(rows), "calls": calls}
 
     return evaluate
 
@@ -77,16 +79,14 @@ def test_exact_values_order_partial_schedules_exactly(ranked, sign: int) -> None
 
 
 def test_runtimes_that_do_not_repeat_are_told(ranked) -> None:
-    """In the second pass the order is turned around: even exact values cannot be right."""
+    """In the second pass the order is turned around."""
     half = 2 * len(random_prefixes(CONV, TARGET, 8, seed=0))
 
     def measure(call: int, schedule: Schedule) -> Measurement:
         time = ms(schedule.actions[0])
         return ok(time if call <= half else 1 / time)
 
-    found = ranked(measure)
-    assert found["measured_twice"] == pytest.approx(-1)
-    assert found["rank_correlation"] == pytest.approx(0)
+    assert ranked(measure)["measured_twice"] == pytest.approx(-1)
 
 
 def test_partial_schedules_that_cannot_be_measured_are_left_out(ranked) -> None:
@@ -96,18 +96,33 @@ def test_partial_schedules_that_cannot_be_measured_are_left_out(ranked) -> None:
     assert found["measured_twice"] is None
 
 
-def test_means_are_of_the_layers_that_have_a_number() -> None:
-    none = {"rank_correlation": None, "measured_twice": None}
-    rows = [none, *({"rank_correlation": r, "measured_twice": 2 * r} for r in (0.2, 0.4))]
-    means = mean_rank_correlations(rows)
-    assert means["rank_correlation_partial"] == pytest.approx(0.3)
-    assert means["rank_correlation_partial_measured_twice"] == pytest.approx(0.6)
-    assert set(mean_rank_correlations([none]).values()) == {None}
+def prefix_rows(predicted: list[float], first: list[float], second: list[float]) -> list[dict]:
+    return [
+        {"predicted_ms": p, "first_ms": a, "second_ms": b}
+        for p, a, b in zip(predicted, first, second, strict=True)
+    ]
+
+
+def test_the_shorter_one_of_two_runtimes_is_the_best_known() -> None:
+    rows = prefix_rows([1, 2, 3, 4, 5], [9, 9, 9, 9, 5], [1, 2, 3, 4, 9])
+    assert order_of_prefixes(rows)["rank_correlation"] == pytest.approx(1)
+
+
+def test_layers_are_ordered_together_and_each_by_itself() -> None:
+    """Within each of two layers the order is wrong, between them right."""
+    up, down = [1.0, 2, 3, 4, 5], [5.0, 4, 3, 2, 1]
+    small = prefix_rows(up, down, down)
+    large = prefix_rows([100 * p for p in up], [100 * t for t in down], [100 * t for t in down])
+    found = partial_accuracy({"small": small, "large": large, "none": []})
+    assert found["rank_correlation_partial_within"] == pytest.approx(-1)
+    assert found["rank_correlation_partial"] > 0.5
+    assert found["rank_correlation_partial_measured_twice"] == pytest.approx(1)
+    assert set(partial_accuracy({"none": small[:4]}).values()) == {None}
 
 
 def test_too_few_prefixes_are_refused() -> None:
     with pytest.raises(ValueError, match="prefixes is 4, must be at least 5"):
-        partial_rank_correlation(None, CONV, TARGET, None, prefixes=4)
+        measure_prefixes(None, CONV, TARGET, None, prefixes=4)
 
 
 def test_errors_are_of_complete_schedules_alone() -> None:
@@ -145,6 +160,21 @@ def test_stored_schedules_are_measured_again() -> None:
     assert apart["p90_log_ratio"] == pytest.approx(2.7)
     assert apart["msle"] == pytest.approx((0 + 1 + 4 + 9) / 4)
     assert len(list(remeasure(samples, measure, 2, seed=0))) == 2
+
+
+def test_what_took_longest_by_a_prediction_is_measured_again_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = schedules(5)
+    samples = [sample(s, 1.0 + n % 3) for n, s in enumerate(found)]
+    monkeypatch.setattr(
+        accuracy_module, "value_of", lambda network, featurise: lambda s: np.zeros(len(s))
+    )
+    told: list[Sample] = []
+    rows = list(remeasure(samples, lambda *_: ok(0.5), 2, 0, network=..., on_sample=told.append))
+    assert sorted(row["first_ms"] for row in rows) == [2.0, 3.0]
+    assert [s.key for s in told] == [row["key"] for row in rows]
+    assert {s.min_ms for s in told} == {0.5}
 
 
 def test_nothing_to_measure_again_is_told() -> None:

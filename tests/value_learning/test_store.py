@@ -61,6 +61,24 @@ def test_samples_come_back_and_are_stored_once(tmp_path: Path) -> None:
     assert states[-1].actions == schedules(6)[5].actions
 
 
+def test_of_two_measurements_the_shorter_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the journal, in files, and between them."""
+    monkeypatch.setattr(store_module, "FULL", 2)
+    schedule, *others = schedules(4)
+    with Store(tmp_path) as store:
+        for ms in (3.0, 2.0, 4.0, 1.0, 5.0):
+            store.add(sample(schedule, ms))
+        store.add(sample(others[0], status="wrong"))
+        store.add(sample(others[0], 1.0))
+        assert store.get(sample(schedule).key).min_ms == 1.0
+    again = {s.key: s for s in read_samples(tmp_path)}
+    assert len(again) == 2
+    assert again[sample(schedule).key].min_ms == 1.0
+    assert again[sample(others[0]).key].status == "wrong"
+
+
 def test_full_journals_become_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "FULL", 3)
     samples = [sample(s, 1.0 + n) for n, s in enumerate(schedules(8))]
