@@ -56,10 +56,17 @@ def featurise(states: Sequence[State]) -> FeatureBatch:
     intrinsic = np.zeros((len(states), longest, len(INTRINSIC)), np.float32)
     acquired = np.zeros((len(states), longest, len(ACQUIRED)), np.float32)
     together: dict[tuple[str, Target], list[int]] = defaultdict(list)
+    siblings: dict[int, list[int]] = defaultdict(list)
     for place, state in enumerate(states):
         together[state.pipeline.key, state.target].append(place)
         if state.actions:
-            acquired[place, : done[place]] = _rows(state)
+            siblings[id(state.parent)].append(place)
+    for places in siblings.values():
+        parent = states[places[0]].parent
+        before = len(parent.actions)
+        if before:
+            acquired[places, :before] = _rows(parent)
+        acquired[places, before] = [states[place].__dict__["row"] for place in places]
     for places in together.values():
         first = states[places[0]]
         own = _intrinsic(first.pipeline, first.target)

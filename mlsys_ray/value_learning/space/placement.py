@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from mlsys_ray.value_learning.operators import Stage
 from mlsys_ray.value_learning.space.action import Action, Site
@@ -11,8 +11,7 @@ from mlsys_ray.value_learning.space.action import Action, Site
 TASK = "task"
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(NamedTuple):
     """A loop of a stage outside its reduction.
 
     Attributes:
@@ -28,8 +27,7 @@ class Loop:
     parallel: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """A stage that has been scheduled.
 
     Attributes:
@@ -101,15 +99,14 @@ def covered(action: Action, region: tuple[int, ...]) -> int:
 def loops_of(stage: Stage, action: Action, region: tuple[int, ...]) -> tuple[Loop, ...]:
     """The loops that an action makes over a region of a stage, outermost first."""
     loops = []
-    extents = action.block
-    tasks = prod(map(ceil_divide, region, extents))
-    if tasks > 1:
+    extents, tile = action.block, action.tile
+    if extents != region and (tasks := prod(map(ceil_divide, region, extents))) > 1:
         loops.append(Loop(TASK, tasks, extents, parallel=True))
     current = list(extents)
     for dimension in action.order:
-        count = ceil_divide(current[dimension], action.tile[dimension])
+        count = -(-current[dimension] // tile[dimension])
         if count > 1:
-            current[dimension] = action.tile[dimension]
+            current[dimension] = tile[dimension]
             loops.append(Loop(tile_loop(stage, action, region, dimension), count, tuple(current)))
     return tuple(loops)
 

@@ -6,12 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 from mlsys_ray.value_learning.operators import Pipeline, Stage
 from mlsys_ray.value_learning.operators.expression import Load
 from mlsys_ray.value_learning.space.action import Action, Site
 from mlsys_ray.value_learning.space.placement import Loop, Placement, covered, loops_of
 from mlsys_ray.value_learning.target import Target
+
+
+class _Inside(NamedTuple):
+    """Of a stage that is computed inside a loop, or at root; see `Placement`."""
+
+    region: tuple[int, ...]
+    path: tuple[Site, ...]
+    realisations: int
+    tasks: int
+    varying: tuple[bool, ...]
+    around: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -69,34 +81,45 @@ class State:
                 for consumer, _ in self._loads_of(place)
             )
             return Placement(action, stage.extents, (), 1, 1, (), evaluations, ())
-        region = stored = self.required(place, action.site)
-        path: tuple[Site, ...] = ()
-        realisations = tasks = 1
-        if action.site is not None:
-            path, realisations, tasks = self._around(action.site)
+        inside = self._inside(action.site)
+        region = stored = inside.region
         if action.store is not None:
             stored = self.required(place, action.store)
         loops = loops_of(stage, action, region)
         own = prod(loop.count for loop in loops if loop.parallel)
         if action.store is None:
-            evaluations = realisations * covered(action, region)
+            evaluations = inside.realisations * covered(action, region)
         else:
             evaluations = self._around(action.store)[1] * prod(stored)
         return Placement(
             action,
             region,
-            path,
-            realisations,
-            tasks * own,
+            inside.path,
+            inside.realisations,
+            inside.tasks * own,
             stored,
             evaluations,
             loops,
-            self._varying(place, action.site),
-            (
-                (1, self.required(place, None)),
-                *((self._around(outer)[1], self.required(place, outer)) for outer in path),
-            ),
+            inside.varying,
+            inside.around,
         )
+
+    def _inside(self, site: Site | None) -> _Inside:
+        """What all actions of the next stage inside a loop have in common; found once."""
+        known: dict[Site | None, _Inside] = self.__dict__.setdefault("inside", {})
+        if site not in known:
+            place = len(self.actions)
+            path, realisations, tasks = self._around(site) if site is not None else ((), 1, 1)
+            around = tuple((self._around(outer)[1], self.required(place, outer)) for outer in path)
+            known[site] = _Inside(
+                self.required(place, site),
+                path,
+                realisations,
+                tasks,
+                self._varying(place, site),
+                ((1, self.required(place, None)), *around),
+            )
+        return known[site]
 
     def loop(self, site: Site) -> Loop:
         """The loop at a site."""
