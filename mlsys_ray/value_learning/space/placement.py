@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from mlsys_ray.value_learning.space.action import Action, Site
 TASK = "task"
 
 
-class Loop(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Loop:
     """A loop of a stage outside its reduction.
 
     Attributes:
