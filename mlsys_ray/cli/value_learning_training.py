@@ -130,6 +130,9 @@ class TrainValue:
     network: Annotated[NetworkConfig, arg(name="")] = field(default_factory=NetworkConfig)
     store: Path
     """Folder of the samples."""
+    sweeps: int = 2
+    """Times that the targets of partial schedules are lowered to what the network expects after one
+    more decision, and it goes on learning."""
     run_dir: Path | None = None
     """Run directory; by default a new one under runs/."""
     json: bool = False
@@ -143,7 +146,7 @@ class TrainValue:
         from mlsys_ray.value_learning.value_iteration import train_on
 
         folder = self.run_dir or default_run_path("value-learning-train")
-        config = {"store": str(self.store), **asdict(self.network)}
+        config = {"store": str(self.store), "sweeps": self.sweeps, **asdict(self.network)}
         with ExitStack() as stack, usage_errors():
             run = stack.enter_context(
                 RunDirectory.create(folder, config, experiment="value-learning-train")
@@ -151,6 +154,7 @@ class TrainValue:
             network = train_on(
                 read_samples(self.store),
                 self.network,
+                sweeps=self.sweeps,
                 on_epoch=lambda member, epoch, error: run.log(
                     {"member": member, "epoch": epoch, "validation_msle": error}
                 ),
@@ -187,6 +191,8 @@ class AdaptValue:
     """Schedules of each layer that a search gives."""
     noise: float = 0.2
     """Standard deviation of the noise on log-runtimes in the search."""
+    sweeps: int = 2
+    """Of each training: times that targets of partial schedules are lowered."""
     epochs: int = 30
     """Of each training."""
     threads: int | None = None
@@ -240,6 +246,7 @@ class AdaptValue:
                     rounds=self.rounds,
                     found=self.found,
                     noise=self.noise,
+                    sweeps=self.sweeps,
                     seed=self.seed,
                 ),
                 NetworkConfig(

@@ -7,12 +7,14 @@ search finds and that is faster than those before lowers the targets of the stat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlsys_ray.value_learning.features import featurise
+from mlsys_ray.value_learning.look_ahead import looked_ahead
 from mlsys_ray.value_learning.measuring import Measurement, Measurer
 from mlsys_ray.value_learning.operators import Pipeline
 from mlsys_ray.value_learning.operators.packing import packings
@@ -24,6 +26,8 @@ from mlsys_ray.value_learning.target import Target
 from mlsys_ray.value_learning.value_network.model import ValueNetwork, value_of
 from mlsys_ray.value_learning.value_network.training import NetworkConfig, train
 
+SWEEP = 3
+"""Share of the epochs, one in so many, in which a network learns lowered targets."""
 TRIES = 20
 """Random walks a wanted schedule, before a pipeline counts as exhausted."""
 
@@ -121,10 +125,19 @@ def train_on(
     samples: Iterable[Sample],
     config: NetworkConfig,
     *,
+    sweeps: int = 0,
     start: ValueNetwork | None = None,
     on_epoch: Callable[[int, int, float], None] = lambda member, epoch, error: None,
 ) -> ValueNetwork:
     """Train on all states on the way to the samples; the card says what they were.
+
+    Args:
+        samples: measured schedules.
+        config: of the training.
+        sweeps: times that targets of partial schedules are lowered to what the network expects
+            after one more action, see `look_ahead`, and it goes on learning.
+        start: network to go on from.
+        on_epoch: see `train`.
 
     Raises:
         ValueError: no sample could be measured.
@@ -139,11 +152,16 @@ def train_on(
         "samples": len(samples),
         "failed": sum(sample.status != "ok" for sample in samples),
         "groups": sorted(set(known.groups)),
+        "sweeps": sweeps,
     }
     features = featurise(known.states)
-    return train(
-        features, known.log_ms, known.groups, config, card=card, start=start, on_epoch=on_epoch
-    )
+    learn = partial(train, features, groups=known.groups, card=card, on_epoch=on_epoch)
+    network = learn(known.log_ms, config=config, start=start)
+    shorter = replace(config, epochs=max(1, config.epochs // SWEEP))
+    for _ in range(sweeps):
+        targets = np.fmin(known.log_ms, looked_ahead(known.states, network))
+        network = learn(targets, config=shorter, exact=np.ones(len(targets), bool), start=network)
+    return network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +176,8 @@ class IterationConfig:
     """Schedules of each pipeline that a search gives."""
     noise: float = 0.2
     """Standard deviation of what is added to log-runtimes in the search."""
+    sweeps: int = 2
+    """Of each training, see `train_on`."""
     seed: int = 0
     """Of random schedules and of noise."""
 
@@ -167,7 +187,7 @@ class IterationConfig:
         Raises:
             ValueError: a value makes no sense.
         """
-        for name in ("random", "rounds", "found", "noise"):
+        for name in ("random", "rounds", "found", "noise", "sweeps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
@@ -198,7 +218,7 @@ def iterate(
         on_network: called with the round, 0 the first, and the network trained.
     """
     collect(random_jobs(pipelines, target, config.random, config.seed), store, measure, on_sample)
-    network = train_on(store.samples, network_config, start=start)
+    network = train_on(store.samples, network_config, sweeps=config.sweeps, start=start)
     on_network(0, network)
     for number in range(1, config.rounds + 1):
         jobs = search_jobs(
@@ -210,6 +230,6 @@ def iterate(
             seed=config.seed + number,
         )
         collect(jobs, store, measure, on_sample)
-        network = train_on(store.samples, network_config, start=start)
+        network = train_on(store.samples, network_config, sweeps=config.sweeps, start=start)
         on_network(number, network)
     return network

@@ -22,13 +22,20 @@ class Prediction:
     """What an ensemble says of B states.
 
     Attributes:
-        log_ms: natural logarithm of the best reachable runtime in ms, mean of the members,
-            float64 [B].
-        deviation: standard deviation between the members, float64 [B].
+        members: natural logarithms of the best reachable runtime in ms, float64 [E, B].
     """
 
-    log_ms: np.ndarray
-    deviation: np.ndarray
+    members: np.ndarray
+
+    @property
+    def log_ms(self) -> np.ndarray:
+        """Mean of the members, float64 [B]."""
+        return self.members.mean(0)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation between the members, float64 [B]."""
+        return self.members.std(0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,7 +74,7 @@ class ValueNetwork:
             features.lengths,
             widths[0],
         ).astype(np.float64)
-        return Prediction(members.mean(0), members.std(0))
+        return Prediction(members)
 
     def to_bytes(self) -> bytes:
         """The file's content (safetensors)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +93,7 @@ def train(
     groups: Sequence[str],
     config: NetworkConfig,
     *,
+    exact: np.ndarray | None = None,
     card: Mapping[str, Any] | None = None,
     start: ValueNetwork | None = None,
     on_epoch: Callable[[int, int, float], None] = lambda member, epoch, error: None,
@@ -104,6 +105,8 @@ def train(
         log_ms: targets, natural logarithms of runtimes in ms, [B].
         groups: the pipeline of each state; whole pipelines are held out.
         config: of the training.
+        exact: whether a target is the value itself and not only an upper bound of it, bool [B];
+            by default where a state is complete.
         card: facts to add to the network's card.
         start: weights and normalisation to go on from; must be of the same kind and size.
         on_epoch: called with member, epoch and mean squared error on the held-out pipelines.
@@ -135,8 +138,14 @@ def train(
     targets = torch.from_numpy(np.asarray(log_ms, np.float32))
     complete = torch.from_numpy(features.scheduled.sum(1) == features.lengths)
     data = _Data(
-        inputs, lengths, targets, complete, np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        inputs,
+        lengths,
+        targets,
+        complete if exact is None else torch.from_numpy(exact),
+        np.flatnonzero(~held_out),
+        np.flatnonzero(held_out),
     )
+    judged = replace(data, exact=complete)
     centre = float(targets[data.training].mean())
     members, errors = [], []
     for member in range(config.members):
@@ -149,15 +158,15 @@ def train(
                 for name, parameter in module.named_parameters():
                     parameter.copy_(torch.from_numpy(start.weights[name][member].copy()))
         with _one_thread():
-            error = _fit(
+            _fit(
                 module,
                 data,
                 config,
                 np.random.default_rng((config.seed, member)),
                 lambda epoch, error, member=member: on_epoch(member, epoch, error),  # type: ignore[misc]
             )
+            errors.append(_error(module, judged))
         members.append({k: v.detach().numpy().copy() for k, v in module.named_parameters()})
-        errors.append(error)
     return ValueNetwork(
         kind=config.kind,
         weights={name: np.stack([m[name] for m in members]) for name in members[0]},
@@ -177,7 +186,7 @@ class _Data:
     inputs: Any
     lengths: Any
     targets: Any
-    complete: Any
+    exact: Any
     training: np.ndarray
     validation: np.ndarray
 
@@ -188,11 +197,11 @@ def _fit(
     config: NetworkConfig,
     rng: np.random.Generator,
     on_epoch: Callable[[int, float], None],
-) -> float:
-    """Train one member in place; gives its error on the complete held-out states.
+) -> None:
+    """Train one member in place; the epoch that is best on held-out states with exact targets.
 
-    What is known of an incomplete state is the best of the completions that were measured, so its
-    value may be lower and not higher.
+    Other targets are the best of the completions that were measured: values may be lower and not
+    higher.
     """
     import torch
 
@@ -206,8 +215,8 @@ def _fit(
         for rows in _batches(rng.permutation(data.training), config.batch_size):
             optimiser.zero_grad()
             predicted, targets = module(data.inputs[rows], data.lengths[rows]), data.targets[rows]
-            exact = data.complete[rows] | (predicted > targets)
-            weights = torch.where(exact, 1.0, config.bound)
+            counts = data.exact[rows] | (predicted > targets)
+            weights = torch.where(counts, 1.0, config.bound)
             (weights * loss(predicted, targets)).mean().backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
@@ -219,7 +228,6 @@ def _fit(
         elif epoch - best_epoch >= config.patience:
             break
     module.load_state_dict(best_weights)
-    return best
 
 
 @contextmanager
@@ -238,13 +246,13 @@ def _one_thread() -> Iterator[None]:
 def _error(module: Any, data: _Data) -> float:
     import torch
 
-    complete = data.validation[data.complete[data.validation].numpy()]
+    exact = data.validation[data.exact[data.validation].numpy()]
     with torch.no_grad():
         parts = [
             (module(data.inputs[rows], data.lengths[rows]) - data.targets[rows]).square().sum()
-            for rows in _batches(complete, 4096)
+            for rows in _batches(exact, 4096)
         ]
-    return float(sum(parts) / max(1, len(complete)))
+    return float(sum(parts) / max(1, len(exact)))
 
 
 def _batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
