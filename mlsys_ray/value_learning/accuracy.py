@@ -122,12 +122,16 @@ def measure_prefixes(
     rows = [
         {
             "scheduled": len(state.actions),
-            "predicted_ms": math.exp(log_ms),
+            "predicted_ms": predicted,
             "first_ms": first,
             "second_ms": second,
         }
-        for state, log_ms, first, second in zip(
-            states, value(states), shortest(), shortest(), strict=True
+        for state, predicted, first, second in zip(
+            states,
+            network.predict(featurise(states)).ms.tolist(),
+            shortest(),
+            shortest(),
+            strict=True,
         )
     ]
     return [row for row in rows if math.isfinite(row["first_ms"] + row["second_ms"])]
@@ -217,7 +221,7 @@ def remeasure(
     order = np.random.default_rng(seed).permutation(len(able))
     if network is not None:
         log_ms = np.log([sample.min_ms for sample in able])
-        order = np.argsort(value_of(network, featurise)(states) - log_ms)
+        order = np.argsort(network.predict(featurise(states)).log_ms - log_ms)
     for place in order[:number]:
         sample, state = able[place], states[place]
         again = measure(state.pipeline, schedule_of(state))

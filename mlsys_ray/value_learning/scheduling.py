@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mlsys_ray.value_learning.features import featurise
 from mlsys_ray.value_learning.operators import Pipeline
 from mlsys_ray.value_learning.operators.packing import packings
@@ -66,10 +64,10 @@ def search_schedule(
     network = network or shipped_network(target)
     starts = [initial(packing, target) for packing in packings(pipeline, target.lanes)]
     found = beam_search(starts, legal_actions, value_of(network, featurise), config)
-    prediction = network.predict(featurise([found.best.state]))
+    prediction = network.predict(featurise([c.state for c in found.candidates]))
     return Scheduled(
         schedules=tuple(schedule_of(candidate.state) for candidate in found.candidates),
-        predicted_ms=tuple(float(np.exp(candidate.log_ms)) for candidate in found.candidates),
+        predicted_ms=tuple(prediction.ms.tolist()),
         deviation=float(prediction.deviation[0]),
         evaluated=found.evaluated,
         seconds=found.seconds,

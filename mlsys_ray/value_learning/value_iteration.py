@@ -90,7 +90,8 @@ def search_jobs(
     width: int = 8,
 ) -> Iterator[Job]:
     """The best `count` schedules of each pipeline by beam search with noise on the values."""
-    value = value_of(network, featurise)
+    # Where the network is unsure there is most to learn.
+    value = value_of(network, featurise, caution=0)
     for number, pipeline in enumerate(pipelines):
         config = BeamConfig(
             width=width, budget=20.0, keep=count, noise=noise, seed=seed * 100_003 + number

@@ -24,6 +24,7 @@ from mlsys_ray.value_learning.search.base import complete_plainly
 from mlsys_ray.value_learning.space import Schedule, State, legal_actions
 from mlsys_ray.value_learning.space.action import Action
 from mlsys_ray.value_learning.store import Sample
+from mlsys_ray.value_learning.value_network.model import Prediction
 
 CONV = chain((16, 12, 12, 1), Conv2d(out_channels=16, kernel=3, padding=1))
 ONE_STAGE = chain((16, 12), Activate(activation="relu"))
@@ -38,15 +39,20 @@ def ok(ms: float) -> Measurement:
     return Measurement(status="ok", min_ms=ms, median_ms=ms, repetitions=3)
 
 
+def knowing(log_ms: Callable[[State], float], monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A network that predicts states by a formula instead of their features."""
+    monkeypatch.setattr(accuracy_module, "featurise", lambda states: states)
+    return SimpleNamespace(
+        predict=lambda states: Prediction(np.array([[log_ms(state) for state in states]]))
+    )
+
+
 @pytest.fixture
 def ranked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
     """Correlations of values that are exact up to a sign, and how often measured."""
 
     def evaluate(measure: Callable[[int, Schedule], Measurement], sign: int = 1) -> dict:
-        def value(states: list[State]) -> np.ndarray:
-            return np.array([sign * math.log(ms(state.actions[0])) for state in states])
-
-        monkeypatch.setattr(accuracy_module, "value_of", lambda network, featurise: value)
+        network = knowing(lambda state: sign * math.log(ms(state.actions[0])), monkeypatch)
         calls = 0
 
         def counted(pipeline: Pipeline, schedule: Schedule) -> Measurement:
@@ -54,7 +60,7 @@ def ranked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict]:
             calls += 1
             return measure(calls, schedule)
 
-        rows = measure_prefixes(None, CONV, TARGET, counted, prefixes=8, found=2)
+        rows = measure_prefixes(network, CONV, TARGET, counted, prefixes=8, found=2)
         return {**order_of_prefixes(rows), "calls": calls}
 
     return evaluate
@@ -167,11 +173,9 @@ def test_what_took_longest_by_a_prediction_is_measured_again_first(
 ) -> None:
     found = schedules(5)
     samples = [sample(s, 1.0 + n % 3) for n, s in enumerate(found)]
-    monkeypatch.setattr(
-        accuracy_module, "value_of", lambda network, featurise: lambda s: np.zeros(len(s))
-    )
+    network = knowing(lambda state: 0.0, monkeypatch)
     told: list[Sample] = []
-    rows = list(remeasure(samples, lambda *_: ok(0.5), 2, 0, network=..., on_sample=told.append))
+    rows = list(remeasure(samples, lambda *_: ok(0.5), 2, 0, network, told.append))
     assert sorted(row["first_ms"] for row in rows) == [2.0, 3.0]
     assert [s.key for s in told] == [row["key"] for row in rows]
     assert {s.min_ms for s in told} == {0.5}

@@ -14,6 +14,9 @@ from mlsys_ray.value_learning.value_network.inference import evaluate
 from mlsys_ray.value_learning.value_network.normalisation import Features, Normalisation
 
 FORMAT = "mlsys-ray value network 1"
+CAUTION = 1.0
+"""Chosen on layers that choose the epoch of the training: of three schedules found by a search, the
+one taken is 1 to 2% faster."""
 KINDS = ("lstm", "bidirectional", "feed_forward")
 
 
@@ -31,6 +34,12 @@ class Prediction:
     def log_ms(self) -> np.ndarray:
         """Mean of the members, float64 [B]."""
         return self.members.mean(0)
+
+    @property
+    def ms(self) -> np.ndarray:
+        """The runtime in ms, float64 [B]."""
+        runtimes: np.ndarray = np.exp(self.log_ms)
+        return runtimes
 
     @property
     def deviation(self) -> np.ndarray:
@@ -88,12 +97,19 @@ class ValueNetwork:
 
 
 def value_of(
-    network: ValueNetwork, featurise: Callable[[Sequence[Any]], Features]
+    network: ValueNetwork,
+    featurise: Callable[[Sequence[Any]], Features],
+    caution: float = CAUTION,
 ) -> Callable[[Sequence[Any]], np.ndarray]:
-    """A function from states to log_ms, float64 [B], as the search wants it."""
+    """A function from states to log_ms, float64 [B], as the search wants it.
+
+    The state that looks best of many tends to be one whose runtime is underestimated, and where
+    the members of the ensemble disagree more is underestimated: `caution` deviations are added.
+    """
 
     def value(states: Sequence[Any]) -> np.ndarray:
-        return network.predict(featurise(states)).log_ms
+        prediction = network.predict(featurise(states))
+        return prediction.log_ms + caution * prediction.deviation
 
     return value
 
