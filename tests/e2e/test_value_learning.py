@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from mlsys_ray.value_learning.baselines.adams2019_samples import FILE, collect_adams
 from mlsys_ray.value_learning.measuring import Limits
 from mlsys_ray.value_learning.operators import MatMul, chain
+from mlsys_ray.value_learning.store import read_samples
 from mlsys_ray.value_learning.target import host_target
 
 
@@ -92,6 +94,14 @@ def test_collect_train_and_schedule(tmp_path, run_here):
     assert apart["samples"] + apart["failed"] == 3
     assert 0 <= apart["median_log_ratio"] <= apart["p90_log_ratio"]
     assert len(json.loads((tmp_path / "again" / "tables" / "measured twice.json").read_text())) == 3
+    before = {sample.key: sample.min_ms for sample in read_samples(tmp_path / "store")}
+    doubted = ["--keep", "--model", folder / "value.safetensors", "--run-dir", tmp_path / "kept"]
+    kept = run("remeasure", *store, *small, *doubted)
+    assert kept.returncode == 0, kept.stderr
+    after = {sample.key: sample.min_ms for sample in read_samples(tmp_path / "store")}
+    rows = json.loads((tmp_path / "kept" / "tables" / "measured twice.json").read_text())
+    shorter = {row["key"]: np.fmin(row["first_ms"], row["second_ms"]) for row in rows}
+    assert after == {**before, **shorter}
     elsewhere = run("remeasure", *store, "--threads", 1, "--run-dir", tmp_path / "elsewhere")
     assert elsewhere.returncode == 2
     assert "cores=2" in elsewhere.stderr
