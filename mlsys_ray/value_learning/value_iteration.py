@@ -7,7 +7,7 @@ search finds and that is faster than those before lowers the targets of the stat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -90,8 +90,7 @@ def search_jobs(
     width: int = 8,
 ) -> Iterator[Job]:
     """The best `count` schedules of each pipeline by beam search with noise on the values."""
-    # Where the network is unsure there is most to learn.
-    value = value_of(network, featurise, caution=0)
+    value = value_of(network, featurise)
     for number, pipeline in enumerate(pipelines):
         config = BeamConfig(
             width=width, budget=20.0, keep=count, noise=noise, seed=seed * 100_003 + number
@@ -153,6 +152,7 @@ def train_on(
         "samples": len(samples),
         "failed": sum(sample.status != "ok" for sample in samples),
         "groups": sorted(set(known.groups)),
+        "training": asdict(config),
         "sweeps": sweeps,
     }
     features = featurise(known.states)

@@ -80,6 +80,7 @@ def test_value_iteration_finds_better_than_it_began_with(tmp_path: Path) -> None
     assert card["samples"] == len(again)
     assert card["groups"] == [PIPELINE.key]
     assert card["targets"] == [TARGET.key]
+    assert (card["training"]["epochs"], card["sweeps"]) == (25, 2)
 
     found = search_schedule(PIPELINE, TARGET, networks[-1][1], BeamConfig(budget=60))
     assert not found.foreign

@@ -14,9 +14,6 @@ from mlsys_ray.value_learning.value_network.inference import evaluate
 from mlsys_ray.value_learning.value_network.normalisation import Features, Normalisation
 
 FORMAT = "mlsys-ray value network 1"
-CAUTION = 1.0
-"""Chosen on layers that choose the epoch of the training: of three schedules found by a search, the
-one taken is 1 to 2% faster."""
 KINDS = ("lstm", "bidirectional", "feed_forward")
 
 
@@ -97,19 +94,12 @@ class ValueNetwork:
 
 
 def value_of(
-    network: ValueNetwork,
-    featurise: Callable[[Sequence[Any]], Features],
-    caution: float = CAUTION,
+    network: ValueNetwork, featurise: Callable[[Sequence[Any]], Features]
 ) -> Callable[[Sequence[Any]], np.ndarray]:
-    """A function from states to log_ms, float64 [B], as the search wants it.
-
-    The state that looks best of many tends to be one whose runtime is underestimated, and where
-    the members of the ensemble disagree more is underestimated: `caution` deviations are added.
-    """
+    """A function from states to log_ms, float64 [B], as the search wants it."""
 
     def value(states: Sequence[Any]) -> np.ndarray:
-        prediction = network.predict(featurise(states))
-        return prediction.log_ms + caution * prediction.deviation
+        return network.predict(featurise(states)).log_ms
 
     return value
 

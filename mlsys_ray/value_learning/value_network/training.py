@@ -107,7 +107,7 @@ def train(
         config: of the training.
         exact: whether a target is the value itself and not only an upper bound of it, bool [B];
             by default where a state is complete.
-        card: facts to add to the network's card.
+        card: facts for the network's card, beside those of this training or in their place.
         start: weights and normalisation to go on from; must be of the same kind and size.
         on_epoch: called with member, epoch and mean squared error on the held-out pipelines.
 
@@ -172,8 +172,8 @@ def train(
         weights={name: np.stack([m[name] for m in members]) for name in members[0]},
         normalisation=normalisation,
         card={
-            **(card or {}),
             "training": asdict(config),
+            **(card or {}),
             "states": len(log_ms),
             "pipelines": len(set(groups)),
             "validation_msle": errors,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlsys_ray.value_learning.value_network.inference import evaluate
-from mlsys_ray.value_learning.value_network.model import (
-    Prediction,
-    ValueNetwork,
-    load_network,
-    value_of,
-)
+from mlsys_ray.value_learning.value_network.model import ValueNetwork, load_network
 from mlsys_ray.value_learning.value_network.modules import make_module
 from mlsys_ray.value_learning.value_network.normalisation import Normalisation, stage_mask
 from mlsys_ray.value_learning.value_network.training import (
@@ -172,11 +166,3 @@ def test_features_of_another_width_are_refused(network: ValueNetwork) -> None:
     wide = Arrays(np.tile(batch.intrinsic, 2), batch.acquired, batch.scheduled, batch.lengths)
     with pytest.raises(ValueError, match="trained on"):
         network.predict(wide)
-
-
-def test_where_members_disagree_a_search_expects_less() -> None:
-    members = np.log([[1.0, 1.0], [1.0, 4.0]])
-    known = SimpleNamespace(predict=lambda asked: Prediction(members))
-    assert np.allclose(Prediction(members).ms, [1, 2])
-    assert np.allclose(value_of(known, lambda states: states)([1, 2]), np.log([1, 4]))
-    assert np.allclose(value_of(known, lambda states: states, caution=0)([1, 2]), np.log([1, 2]))
