@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from test_store import PIPELINE, TARGET
 
 from mlsys_ray.value_learning.corpus import held_out_pipelines, training_pipelines
 from mlsys_ray.value_learning.measuring import Measurement
-from mlsys_ray.value_learning.scheduling import search_schedule
+from mlsys_ray.value_learning.scheduling import search_schedule, shipped_network
 from mlsys_ray.value_learning.search.beam import BeamConfig
 from mlsys_ray.value_learning.space import schedule_from_json
 from mlsys_ray.value_learning.store import Store
@@ -87,6 +88,13 @@ def test_value_iteration_finds_better_than_it_began_with(tmp_path: Path) -> None
     best = runtime(Job(PIPELINE, found.schedules[0], "search"))
     assert best < np.quantile(times["random"], 0.25)
     assert schedule_from_json(found.schedules[0].to_json()) == found.schedules[0]
+
+
+@pytest.mark.parametrize(("lanes", "known"), [(4, 8), (8, 8), (16, 16), (32, 16)])
+def test_a_target_takes_the_widest_network_that_is_not_too_wide(lanes: int, known: int) -> None:
+    target = replace(TARGET, lanes=lanes)
+    targets = shipped_network(target).card["targets"]
+    assert any(f" lanes={known} " in key for key in targets)
 
 
 def test_nothing_measured_is_told() -> None:

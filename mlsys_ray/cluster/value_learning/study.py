@@ -29,6 +29,8 @@ from mlsys_ray.value_learning.value_network.model import load_network, value_of
 Method = Literal["greedy", "beam", "random", "evolutionary"]
 WITHOUT_RUNS = ("greedy", "beam")
 """Methods that measure nothing while they search."""
+FINALLY = 3
+"""Measurements of what was found, of which the shortest counts: one alone can be twice as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +92,7 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
     """Search, and measure what was found.
 
     Returns:
-        `ms` of the schedule, None if it failed; `search_seconds`, measurements of the search
+        `ms` of the schedule, the shortest of some measurements, None if it failed; `search_seconds`, measurements of the search
         included; `evaluated`, states scored or schedules measured; `history`, of the best so far.
     """
     target = host_target(trial.threads)
@@ -118,9 +120,9 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
         else:
             search = random_search if trial.method == "random" else evolutionary_search
             found = search(start, legal_actions, measure, trials=trial.trials, seed=trial.seed)
-        ms = measure(found.best.state)
+        again = [ms for _ in range(FINALLY) if (ms := measure(found.best.state)) is not None]
     return {
-        "ms": ms,
+        "ms": min(again, default=None),
         "search_seconds": found.seconds,
         "evaluated": found.evaluated,
         "history": [list(point) for point in found.history],
@@ -183,8 +185,8 @@ def run_study(
 def same_runtime(trials: Sequence[SearchTrial], folder: Path) -> list[dict[str, Any]]:
     """How long measuring takes to find schedules as fast as those of the value network.
 
-    Evolution's runtimes are the best of many measurements, the beam's is one: that favours the
-    former.
+    Evolution's runtimes are the best of many schedules measured once, the beam's is one schedule
+    measured three times.
 
     Args:
         trials: searches that have run, on any layers.
