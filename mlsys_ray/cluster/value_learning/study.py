@@ -92,8 +92,9 @@ def search_once(trial: SearchTrial) -> dict[str, Any]:
     """Search, and measure what was found.
 
     Returns:
-        `ms` of the schedule, the shortest of some measurements, None if it failed; `search_seconds`, measurements of the search
-        included; `evaluated`, states scored or schedules measured; `history`, of the best so far.
+        `ms` of the schedule, the shortest of three measurements, None if it failed;
+        `search_seconds`, measurements of the search included; `evaluated`, states scored or
+        schedules measured; `history`, of the best so far.
     """
     target = host_target(trial.threads)
     start = [initial(p, target) for p in packings(held_out_pipelines()[trial.layer], target.lanes)]
