@@ -56,7 +56,7 @@ class RemeasureSchedules:
             )
             network = load_network(self.model) if self.model else None
             store = stack.enter_context(Store(self.store)) if self.keep else None
-            samples = store.samples if store else read_samples(self.store)
+            samples = read_samples(self.store)
             own = [sample for sample in samples if sample.target == target.key]
             if not own:
                 there = "; ".join(sorted({sample.target for sample in samples})) or "none"
@@ -69,7 +69,7 @@ class RemeasureSchedules:
                 self.number,
                 self.seed,
                 network,
-                store.add if store else lambda sample: None,
+                store.add if store is not None else lambda sample: None,
             ):
                 rows.append(row)
                 if len(rows) % SAY_EVERY == 0:
