@@ -18,6 +18,16 @@ SEARCH_SECONDS = 10.0
 NOISE = 0.1
 """Relative difference of two geometric means below which nothing is said of their order."""
 STEP, SAMPLES = "value-learning-layers", "samples"
+ERRORS = {
+    ("complete", "mean squared log error"): "msle",
+    ("partial", "rank correlation"): "rank_correlation_partial",
+    ("partial", "rank correlation within a layer"): "rank_correlation_partial_within",
+    (
+        "partial",
+        "rank correlation of two measurements within a layer",
+    ): "rank_correlation_partial_measured_twice",
+}
+"""Kind of schedules and series of a row, and the name of its number in an evaluation."""
 LAYERS = (
     "resnet50 3x3 64-64 56",
     "resnet50 1x1 256-64 56",
@@ -137,33 +147,15 @@ def _accuracy() -> Block:
                 status="failed" if r2 is None else ("in shape" if r2 > 0.9 else "not replicated"),
                 note=f"{found('samples')} schedules of layers never trained on",
             ),
-            Row(
-                group="complete schedules",
-                series="mean squared log error",
-                paper=None,
-                here=found("msle"),
-                status=None,
-            ),
-            Row(
-                group="partial schedules",
-                series="rank correlation",
-                paper=None,
-                here=found("rank_correlation_partial"),
-                status=None,
-            ),
-            Row(
-                group="partial schedules",
-                series="rank correlation within a layer",
-                paper=None,
-                here=found("rank_correlation_partial_within"),
-                status=None,
-            ),
-            Row(
-                group="partial schedules",
-                series="rank correlation of two measurements within a layer",
-                paper=None,
-                here=found("rank_correlation_partial_measured_twice"),
-                status=None,
+            *(
+                Row(
+                    group=f"{kind} schedules",
+                    series=series,
+                    paper=None,
+                    here=found(key),
+                    status=None,
+                )
+                for (kind, series), key in ERRORS.items()
             ),
         ]
 
